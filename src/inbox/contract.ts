@@ -1,0 +1,267 @@
+import type { InboxId, TenantId } from '../base/ids.ts'
+import type { Message, QoS } from '../base/message.ts'
+import type { SubscriptionOptions } from '../dist/index.ts'
+
+/**
+ * What `inbox` promises to the front end: persistent sessions, their queues, their state in flight, and wills.
+ *
+ * One session has one owner at a time: an attachment (connection id) fenced by the session's incarnation. Every call of
+ * an attachment that was taken over fails with CONFLICT. Each mutation resolves when it is committed.
+ */
+export interface Inbox {
+  /** The session of a client id as committed; null where there is none. */
+  head(key: InboxKey): Promise<InboxHead | null>
+  /**
+   * Creates, resumes or replaces the session and makes `connection` its owner, in one step (compare and set on the
+   * incarnation). With `cleanStart` the old session is gone, with queue, subscriptions and will: the answer carries
+   * its filters, so that the caller takes the routes back. The will is committed by the time this resolves.
+   */
+  attach(request: AttachRequest): Promise<Attached>
+  /** The connection ended. Idempotent; CONFLICT where another connection owns the session by now. */
+  detach(request: DetachRequest): Promise<void>
+  /** Ends a session for good. Fires nothing. Resolves false where there was none. */
+  remove(key: InboxKey, incarnation?: number): Promise<boolean>
+
+  /** Writes filters into the session's list, marked pending until {@link confirm}. Replaces options of known ones. */
+  subscribe(owner: Owner, subscriptions: readonly InboxSubscription[]): Promise<SubscribeOutcome[]>
+  /** Marks filters as routed. Awaited by nobody. */
+  confirm(owner: Owner, filters: readonly string[]): void
+  /** Removes filters from the list; false for those that were not in it. */
+  unsubscribe(owner: Owner, filters: readonly string[]): Promise<boolean[]>
+
+  /**
+   * Puts a message into many queues; all inserts of a turn share entries, the payload is stored once a log entry.
+   * `done` is called once, when all of them are committed: results in the order of `targets`.
+   */
+  insert(tenant: TenantId, insert: Insert, done: (error: Error | null, results: InsertResult[] | null) => void): void
+
+  /**
+   * Starts pushing the session's queue to its owner, from the oldest entry not yet acknowledged. At most `credit`
+   * entries are outstanding (pushed and not acknowledged).
+   */
+  open(owner: Owner, options: FeedOptions, sink: FeedSink): Feed
+
+  /** A publish of QoS 2 by this session: stores {packet id -> publish number} before the message is routed. */
+  receive(owner: Owner, packetId: number): Promise<PublishNumber>
+  /** PUBREL came: the packet id is free again. Resolves when committed; unknown ids resolve false. */
+  release(owner: Owner, packetId: number): Promise<boolean>
+
+  /** Shared groups: `member` joins or leaves the group's inbox, which lives as long as it has a persistent member. */
+  joinGroup(group: GroupKey, member: Owner, options: SubscriptionOptions): Promise<GroupJoined>
+  leaveGroup(group: GroupKey, member: InboxKey): Promise<GroupLeft>
+  /** As {@link open}, for the entries of a group that are assigned to this member. */
+  openGroup(group: GroupKey, member: Owner, options: FeedOptions, sink: FeedSink): Feed
+
+  /** Stored sessions, page by page. */
+  list(
+    tenant: TenantId,
+    page: { after?: InboxId; limit: number },
+  ): Promise<{ heads: InboxHead[]; next: InboxId | null }>
+  /** Starts the timed work (expiry, wills). Wills that are due go to `publisher`, once. */
+  start(publisher: WillPublisher): void
+  stats(): InboxStats
+  close(): Promise<void>
+}
+
+export interface InboxKey {
+  tenant: TenantId
+  inbox: InboxId
+}
+
+/** An attachment: whoever names an older incarnation or another connection gets CONFLICT. */
+export interface Owner extends InboxKey {
+  incarnation: number
+  /** Unique for ever: node incarnation and a counter. */
+  connection: string
+}
+
+export interface AttachRequest extends InboxKey {
+  connection: string
+  /** Node that holds the connection. */
+  node: string
+  cleanStart: boolean
+  /** Session expiry interval in seconds; 0 = ends with the connection; 0xFFFFFFFF = never. */
+  expirySeconds: number
+  /** Null = no will. Replaces the will of the connection before. */
+  will: Will | null
+  /** For lists and events. */
+  client: { user: string; address: string; protocol: 3 | 4 | 5 }
+  limits: InboxLimits
+}
+
+export interface Will {
+  message: Message
+  /** Will delay interval in seconds; the session's end fires it earlier. */
+  delaySeconds: number
+}
+
+export interface InboxLimits {
+  /** Most queued entries. */
+  messagesMax: number
+  /** Most queued bytes. */
+  bytesMax: number
+  /** Which entry gives way at the limit; never one in flight. */
+  dropPolicy: 'oldest' | 'newest'
+  filtersMax: number
+}
+
+export interface Attached {
+  owner: Owner
+  sessionPresent: boolean
+  /** Subscriptions of the resumed session; with `pending` those whose route may be missing. */
+  subscriptions: InboxSubscription[]
+  /** The shared groups among them. */
+  groups: GroupKey[]
+  /** QoS 2 packet ids received from this client and not released. */
+  received: { packetId: number; number: number }[]
+  /** Of a session that clean start ended, or that had expired: its filters and incarnation, to take routes back. */
+  ended: { incarnation: number; subscriptions: InboxSubscription[]; groups: GroupKey[] } | null
+  /** Connection and node of the owner before, where it had not detached: to be closed with 0x8E. */
+  previous: { connection: string; node: string } | null
+}
+
+export interface DetachRequest {
+  owner: Owner
+  /** Session expiry as changed by DISCONNECT; null = unchanged. */
+  expirySeconds: number | null
+  /** True = DISCONNECT with 0x00: the will is discarded. False: it fires after its delay. */
+  discardWill: boolean
+  /** Sequence of the last entry that was pushed into the socket: later ones were never sent (DUP=0 on resume). */
+  sentUpTo: number
+}
+
+export interface InboxSubscription {
+  /** As the client gave it, with `$share/...` where shared. */
+  filter: string
+  options: SubscriptionOptions
+  /** True until its route is confirmed. */
+  pending: boolean
+}
+
+export type SubscribeOutcome = 'new' | 'replaced' | 'quota'
+
+export interface Insert {
+  message: Message
+  targets: readonly InsertTarget[]
+  /** Set for a QoS 2 publish of a persistent session: a repetition is dropped. */
+  dedup: { publisher: InboxId; number: number } | null
+}
+
+export interface InsertTarget {
+  inbox: InboxId
+  incarnation: number
+  /** min(message, subscription). */
+  qos: QoS
+  retain: boolean
+  subscriptionIds: readonly number[]
+}
+
+/** `absent`: no such session or a newer one: the route is stale. `dropped`: full, and the policy chose this one. */
+export type InsertResult = 'ok' | 'absent' | 'dropped' | 'repeated'
+
+export interface FeedOptions {
+  /** Most entries outstanding; at most 32,767. */
+  credit: number
+  /** Most bytes outstanding. */
+  bytesMax: number
+}
+
+/** One entry of a queue as it goes to the client. */
+export interface FeedEntry {
+  sequence: number
+  /**
+   * The packet id: the same on every resume. From 1 to 32,767 for the session's own queue (1 + sequence mod 32,767);
+   * the front end uses 32,768 to 65,535 for what does not come from the queue. 0 for QoS 0.
+   */
+  packetId: number
+  qos: QoS
+  /** True where it may have been sent before. */
+  dup: boolean
+  /** True: PUBREC came already; `message` is null and PUBREL is owed. */
+  released: boolean
+  message: Message | null
+  retain: boolean
+  subscriptionIds: readonly number[]
+}
+
+/** Owned by the connection. Never called from inside a call of {@link Feed}. */
+export interface FeedSink {
+  entries(entries: readonly FeedEntry[]): void
+  /** Another connection took the session, or the session ended: nothing more comes. */
+  lost(reason: 'taken-over' | 'expired' | 'removed' | 'closed'): void
+}
+
+export interface Feed {
+  /** QoS 1: PUBACK; QoS 2 after PUBCOMP: trimmed lazily, awaited by nobody. Gives credit back. */
+  acknowledge(sequence: number): void
+  /** QoS 2: PUBREC with success. `done` when the marker is committed: only then may PUBREL leave. */
+  received(sequence: number, done: (error: Error | null) => void): void
+  /** QoS 0 of an attached session: straight through, kept nowhere. False where the sink is gone. */
+  close(): void
+}
+
+export interface PublishNumber {
+  /** Grows with every new QoS 2 publish of the session. */
+  number: number
+  /** True where the packet id was known: the PUBLISH is a repetition. */
+  repeated: boolean
+}
+
+export interface GroupKey {
+  tenant: TenantId
+  group: string
+  /** Without the prefix. */
+  filter: string
+  ordered: boolean
+}
+
+export interface GroupJoined {
+  /** The group's own inbox, for its route. */
+  inbox: InboxId
+  incarnation: number
+  /** True where this call created it: the caller adds the route. */
+  created: boolean
+}
+
+export interface GroupLeft {
+  /** Set where the last persistent member left: the caller removes the route of this inbox. */
+  ended: { inbox: InboxId; incarnation: number } | null
+}
+
+export interface InboxHead extends InboxKey {
+  incarnation: number
+  /** Null while nobody is attached. */
+  connection: string | null
+  node: string | null
+  user: string
+  expirySeconds: number
+  /** Ms since 1970; null while attached. */
+  detachedAtMs: number | null
+  subscriptions: number
+  queuedMessages: number
+  queuedBytes: number
+}
+
+/** Declared here, implemented by the composition root: routes a will as any publish. */
+export interface WillPublisher {
+  publishWill(tenant: TenantId, client: InboxId, message: Message): Promise<void>
+  /** A session ended by expiry: its routes go. */
+  sessionEnded(
+    key: InboxKey,
+    incarnation: number,
+    subscriptions: readonly InboxSubscription[],
+    groups: readonly GroupKey[],
+  ): void
+  /** An entry was dropped: an event and a counter. */
+  dropped(key: InboxKey, reason: 'full-oldest' | 'full-newest' | 'expired', count: number): void
+}
+
+export interface InboxStats {
+  sessions: number
+  attached: number
+  queuedMessages: number
+  queuedBytes: number
+  inserts: number
+  drops: number
+  willsFired: number
+}

@@ -1,0 +1,64 @@
+/**
+ * The storage that ranges stand on: ordered keys in column families, atomic numbered batches.
+ *
+ * Reads are synchronous and see every landed batch. Writes are grouped: many batches share one fdatasync.
+ * Keys and values are owned by the engine once written: the caller never changes them afterwards, and never changes
+ * what it read.
+ */
+export interface Engine {
+  /** The value of `key`, or undefined. */
+  get(family: Family, key: Uint8Array): Uint8Array | undefined
+  /** Opens a cursor over [start, end); it sees the state of the moment it was opened. Close it. */
+  cursor(family: Family, bounds: Bounds): Cursor
+  /** Lands all writes of the batch or none; resolves when they are durable, in the order of the calls. */
+  write(batch: Batch): Promise<void>
+  /** Number of the last durable batch; 0 before the first. */
+  durable(): number
+  /** Bytes and counts for metrics and for refusal by free space. */
+  stats(): EngineStats
+  /** Waits for writes under way, then releases everything. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Column families: fixed, few. */
+export type Family = 'raft' | 'meta' | 'dist' | 'inbox' | 'retain'
+export const FAMILIES: readonly Family[] = ['raft', 'meta', 'dist', 'inbox', 'retain']
+
+/** Start inclusive, end exclusive; undefined is open. */
+export interface Bounds {
+  start?: Uint8Array | undefined
+  end?: Uint8Array | undefined
+}
+
+/** Positions in key order. `key` and `value` are valid while `valid` is true, until the next move. */
+export interface Cursor {
+  readonly valid: boolean
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  /** To the first key >= `key` within the bounds. A new cursor stands before the first: seek or next first. */
+  seek(key: Uint8Array): boolean
+  /** To the last key < `key` within the bounds; undefined = the last of all. */
+  seekBefore(key?: Uint8Array): boolean
+  next(): boolean
+  close(): void
+}
+
+export type Write =
+  | { type: 'put'; key: Uint8Array; value: Uint8Array }
+  | { type: 'delete'; key: Uint8Array }
+  | { type: 'deleteRange'; start: Uint8Array; end: Uint8Array }
+
+export interface Batch {
+  writes: { family: Family; write: Write }[]
+  /** True: resolved only after fdatasync. False: lands with the next synced batch. */
+  sync: boolean
+}
+
+export interface EngineStats {
+  /** Approximate bytes of keys and values by family. */
+  bytes: Record<Family, number>
+  /** Free bytes of the disk; Infinity in memory. */
+  freeBytes: number
+  batches: number
+  syncs: number
+}
