@@ -61,8 +61,8 @@ export interface SecretOption extends Scalar {
 
 export interface ChoiceOption extends Scalar {
   readonly type: 'choice'
-  readonly default: string | null
-  readonly choices: readonly string[]
+  readonly default: string | number | null
+  readonly choices: readonly (string | number)[]
 }
 
 /** A list of strings; on the command line and in the environment separated by commas. */
@@ -71,6 +71,8 @@ export interface ListOption extends Scalar {
   readonly default: readonly string[]
   readonly choices?: readonly string[]
 }
+
+export type ScalarOption = Exclude<OptionSpec, GroupOption | MapOption>
 
 /** Options under a common name. */
 export interface GroupOption extends Described {
