@@ -1,0 +1,75 @@
+import { isIPv4 } from 'node:net'
+import type { Config, ListenerConfig } from './schema.ts'
+
+/** What one option cannot say of itself: options that need or exclude each other. One line for each mistake. */
+export function checkRules(config: Config): string[] {
+  const problems: string[] = []
+  const listeners = Object.entries(config.mqtt.listeners).filter(([, listener]) => listener.enabled)
+  for (const [name, listener] of listeners) problems.push(...checkListener(`mqtt.listeners.${name}`, listener))
+  problems.push(...checkAddresses(config, listeners), ...checkExposure(config, listeners))
+  if (config.plugins.auth === 'file' && config.plugins.authFile.path === null) {
+    problems.push("plugins.authFile.path: is needed with plugins.auth: 'file'; write the file with `flockmq passwd`")
+  }
+  return problems
+}
+
+function checkListener(key: string, listener: ListenerConfig): string[] {
+  const problems: string[] = []
+  const { type, tls, path } = listener
+  const secure = type === 'tls' || type === 'wss'
+  if (secure && (tls.cert === null || tls.key === null)) {
+    problems.push(`${key}.tls: a ${type} listener needs tls.cert and tls.key, two PEM files`)
+  }
+  if (!secure && (tls.cert !== null || tls.key !== null || tls.ca !== null)) {
+    problems.push(`${key}.type: "${type}" takes no certificates; must be tls or wss, or leave out the tls options`)
+  }
+  if (tls.requireClientCert && tls.ca === null) {
+    problems.push(`${key}.tls.ca: is needed with tls.requireClientCert: the authorities that sign clients`)
+  }
+  if (tls.tenantFromCert !== 'none' && !tls.requireClientCert) {
+    problems.push(`${key}.tls.tenantFromCert: needs tls.requireClientCert: true, or a client could leave it out`)
+  }
+  if (type === 'unix' && path === null) problems.push(`${key}.path: is needed with type unix: the file of the socket`)
+  if ((type === 'ws' || type === 'wss') && path !== null && !path.startsWith('/')) {
+    problems.push(`${key}.path: "${path}" is not allowed; the path of a ${type} listener must begin with /`)
+  }
+  if ((type === 'tcp' || type === 'tls') && path !== null) {
+    problems.push(`${key}.path: a ${type} listener has no path; leave it out, or use ws, wss or unix`)
+  }
+  return problems
+}
+
+function checkAddresses(config: Config, listeners: [string, ListenerConfig][]): string[] {
+  const problems: string[] = []
+  const taken = new Map([[`${config.api.host}:${config.api.port}`, 'api.port']])
+  for (const [name, listener] of listeners) {
+    const key = `mqtt.listeners.${name}`
+    const address = listener.type === 'unix' ? `unix:${listener.path}` : `${listener.host}:${listener.port}`
+    if (address.endsWith(':0')) continue
+    const other = taken.get(address)
+    if (other) problems.push(`${key}: ${address} is used by ${other} too; each needs an address of its own`)
+    else taken.set(address, key)
+  }
+  return problems
+}
+
+function checkExposure(config: Config, listeners: [string, ListenerConfig][]): string[] {
+  const problems: string[] = []
+  if (config.api.token === null && !isLoopback(config.api.host)) {
+    problems.push(`api.host: "${config.api.host}" is beyond loopback: set api.token, or use 127.0.0.1`)
+  }
+  if (config.plugins.auth !== 'none' || config.plugins.authNone.beyondLoopback) return problems
+  for (const [name, listener] of listeners) {
+    if (listener.type === 'unix' || isLoopback(listener.host)) continue
+    problems.push(
+      `mqtt.listeners.${name}.host: "${listener.host}" is beyond loopback and plugins.auth is none: ` +
+        'set plugins.auth, or plugins.authNone.beyondLoopback: true to let anybody in',
+    )
+  }
+  return problems
+}
+
+/** True where only this machine can connect. A name other than localhost counts as reachable. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
+}

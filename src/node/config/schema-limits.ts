@@ -1,0 +1,81 @@
+import type { OptionTable } from '../../base/option.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** The bounds of the MQTT front end of one node. */
+export const LIMIT_OPTIONS = {
+  packetBytesMax: {
+    type: 'integer',
+    default: MIB,
+    min: KIB,
+    max: 16 * MIB,
+    unit: 'bytes',
+    sentence: 'Largest packet taken from a client; announced to MQTT 5 clients.',
+  },
+  connectTimeoutSeconds: {
+    type: 'integer',
+    default: 10,
+    min: 1,
+    max: 300,
+    unit: 'seconds',
+    sentence: 'Time from the accepted connection to a complete CONNECT, TLS and WebSocket handshake included.',
+  },
+  connectionsMax: {
+    type: 'integer',
+    default: 1_000_000,
+    min: 1,
+    max: 10_000_000,
+    unit: 'count',
+    sentence: 'Connections open at a time; the limit of open files may be lower.',
+  },
+  connectionRatePerSecond: {
+    type: 'integer',
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    unit: 'per second',
+    sentence: 'New connections a second; the others wait in the backlog or are closed.',
+  },
+  handshakesMax: {
+    type: 'integer',
+    default: 1_000,
+    min: 1,
+    max: 100_000,
+    unit: 'count',
+    sentence: 'Connections that may be without a finished CONNECT at a time.',
+  },
+  passwordHashesMax: {
+    type: 'integer',
+    default: 4,
+    min: 1,
+    max: 64,
+    unit: 'count',
+    sentence: 'Password hashes computed at a time: each takes a thread and 16 to 32 MiB.',
+  },
+  outputBytesPerConnectionMax: {
+    type: 'integer',
+    default: 4 * MIB,
+    min: 64 * KIB,
+    max: 1024 * MIB,
+    unit: 'bytes',
+    sentence: 'Unsent bytes a slow client may leave before QoS 0 is dropped for it and QoS 1 and 2 wait.',
+  },
+  processBytesMax: {
+    type: 'integer',
+    default: null,
+    absent: 'a quarter of the memory',
+    min: 16 * MIB,
+    max: 1024 * 1024 * MIB,
+    unit: 'bytes',
+    sentence: 'Bytes that all connections together may hold in buffers before load is shed.',
+  },
+  turnMsMax: {
+    type: 'integer',
+    default: 5,
+    min: 1,
+    max: 100,
+    unit: 'ms',
+    sentence: 'Parsing of client input in one turn of the event loop, before other work gets its turn.',
+  },
+} as const satisfies OptionTable

@@ -1,0 +1,30 @@
+import type { Health } from '../base/health.ts'
+import type { HostId } from '../base/ids.ts'
+import type { Logger } from '../base/logging.ts'
+
+/** What the command line hands to the composition root. */
+export interface NodeContext {
+  log: Logger
+  /** Of the data folder: the same at every start. */
+  hostId: HostId
+  /** Absolute path of the data folder, which this process holds alone. */
+  dataPath: string
+  version: string
+}
+
+/** One running node. */
+export interface RunningNode {
+  /** What is open, with the addresses in use: a port 0 is replaced by the one that was free. */
+  listeners: ListenerInfo[]
+  health(): Health
+  /** Closes everything in order. Called once; the caller bounds it in time. */
+  stop(): Promise<void>
+}
+
+export interface ListenerInfo {
+  /** As in the configuration; `api` for the HTTP side. */
+  name: string
+  type: string
+  /** `127.0.0.1:1883`, or the path of a unix socket; `http://127.0.0.1:8091` for the HTTP side. */
+  address: string
+}
