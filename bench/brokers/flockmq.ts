@@ -1,0 +1,22 @@
+/** FlockMQ as users start it. Needs `npm run build` before. */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { brokerCore, freePort, startPinned } from './child.ts'
+import type { Launch, Launched } from './index.ts'
+
+/** The program, seen from build/dev/bench/brokers. */
+const program = fileURLToPath(new URL('../../../main.js', import.meta.url))
+
+export async function launchFlockmq({ port, folder, set }: Launch): Promise<Launched> {
+  if (!existsSync(program)) throw new Error(`Cannot start broker "flockmq": no ${program}; run "npm run build" first`)
+  const [apiPort, wsPort] = [await freePort(), await freePort()]
+  const settings = [
+    `mqtt.listeners.tcp.port=${port}`,
+    `mqtt.listeners.ws.port=${wsPort}`,
+    `api.port=${apiPort}`,
+    'log.level=warn',
+    ...set,
+  ]
+  const args = [program, 'start', '--data', folder, ...settings.flatMap((setting) => ['--set', setting])]
+  return { child: startPinned(brokerCore, process.execPath, args), apiPort }
+}

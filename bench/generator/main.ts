@@ -1,0 +1,53 @@
+/** The load generator's process: takes one spec over IPC, runs it, answers with the figures. */
+import { randomBytes } from 'node:crypto'
+import type { Measured, Progress, ScenarioName, Spec, Target } from '../spec.ts'
+import { runConnect, runIdle } from './connects.ts'
+import type { Scenario } from './context.ts'
+import { setOnLost } from './link.ts'
+import { Meter } from './meter.ts'
+import { runPersistentOffline } from './offline.ts'
+import { runRetained } from './retained.ts'
+import { runSteady } from './steady.ts'
+
+export interface Order {
+  spec: Spec
+  target: Target
+}
+
+export type Report =
+  | { type: 'progress'; line: Progress }
+  | { type: 'measured'; measured: Measured }
+  | { type: 'failed'; reason: string }
+
+const scenarios: Partial<Record<ScenarioName, Scenario>> = {
+  'persistent-offline': runPersistentOffline,
+  retained: runRetained,
+  connect: runConnect,
+  idle: runIdle,
+}
+
+process.once('message', (order: Order) => {
+  const fail = (error: unknown) => finish({ type: 'failed', reason: error instanceof Error ? error.message : String(error) })
+  setOnLost(fail)
+  run(order).then((measured) => finish({ type: 'measured', measured }), fail)
+})
+process.once('disconnect', () => process.exit(1))
+
+function run({ spec, target }: Order): Promise<Measured> {
+  const scenario = scenarios[spec.scenario] ?? runSteady
+  return scenario({
+    spec,
+    target,
+    meter: new Meter(target.pid),
+    run: randomBytes(3).toString('hex'),
+    report: (line) => send({ type: 'progress', line }),
+  })
+}
+
+function finish(report: Report): void {
+  process.send?.(report, undefined, {}, () => process.exit(0))
+}
+
+function send(report: Report): void {
+  process.send?.(report)
+}

@@ -1,0 +1,76 @@
+/** Counts of one run, its measured window, and the progress line of every second. */
+import { cpuMicros } from '../proc.ts'
+import type { Measured, Progress } from '../spec.ts'
+import { LatencyRecorder } from './latency.ts'
+
+type WindowFigures = Pick<
+  Measured,
+  | 'received'
+  | 'seconds'
+  | 'receivedPerSecond'
+  | 'latency'
+  | 'cpuMicrosPerMessage'
+  | 'brokerCpuPercent'
+  | 'generatorCpuPercent'
+>
+
+export class Meter {
+  received = 0
+  sent = 0
+  readonly latency = new LatencyRecorder()
+  readonly #pid: number
+  #opened = { at: 0, received: 0, broker: null as number | null, own: 0 }
+
+  /** @param pid the broker's process, 0 when unknown */
+  constructor(pid: number) {
+    this.#pid = pid
+  }
+
+  open(): void {
+    this.latency.reset()
+    this.#opened = { at: performance.now(), received: this.received, broker: this.#brokerCpu(), own: ownCpu() }
+  }
+
+  close(): WindowFigures {
+    const opened = this.#opened
+    const seconds = (performance.now() - opened.at) / 1000
+    const received = this.received - opened.received
+    const broker = this.#brokerCpu()
+    const used = broker === null || opened.broker === null ? null : broker - opened.broker
+    return {
+      received,
+      seconds,
+      receivedPerSecond: received / seconds,
+      latency: this.latency.summary(),
+      cpuMicrosPerMessage: used === null || received === 0 ? null : used / received,
+      brokerCpuPercent: used === null ? null : used / seconds / 10_000,
+      generatorCpuPercent: (ownCpu() - opened.own) / seconds / 10_000,
+    }
+  }
+
+  /** Reports once a second until the returned function is called. */
+  progress(report: (line: Progress) => void): () => void {
+    const began = performance.now()
+    let last = { at: began, received: this.received, sent: this.sent }
+    const timer = setInterval(() => {
+      const now = { at: performance.now(), received: this.received, sent: this.sent }
+      const seconds = (now.at - last.at) / 1000
+      report({
+        at: (now.at - began) / 1000,
+        receivedPerSecond: (now.received - last.received) / seconds,
+        sentPerSecond: (now.sent - last.sent) / seconds,
+      })
+      last = now
+    }, 1000)
+    return () => clearInterval(timer)
+  }
+
+  #brokerCpu(): number | null {
+    return this.#pid === 0 ? null : cpuMicros(this.#pid)
+  }
+}
+
+function ownCpu(): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}

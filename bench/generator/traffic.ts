@@ -1,0 +1,227 @@
+/**
+ * Publishers and subscribers under steady load.
+ *
+ * Closed loop: a publisher has at most `inFlight` messages that its subscriber has not received, and at
+ * QoS > 0 that the broker has not acknowledged. Both ends live here, so that QoS 0 needs no acks either.
+ * Open loop: message i is due at start + i / rate whatever the broker does, and its latency counts from then
+ * (Tene, "How NOT to Measure Latency": no coordinated omission).
+ * Hot path: `onPublish` and `pump`.
+ */
+import type { Measured, Qos } from '../spec.ts'
+import { PUBACK, PUBCOMP, type PublishRing, PUBREC, PUBREL } from './codec.ts'
+import { clockMicros } from './latency.ts'
+import { Link, type LinkOptions } from './link.ts'
+import type { Meter } from './meter.ts'
+import type { CopyCounter, Tracker } from './tracker.ts'
+
+/** What all publishers and subscribers of a run share. */
+export class Flow {
+  readonly meter: Meter
+  readonly publishers: Publisher[] = []
+  /** Publishers that may send again after the chunk under way. */
+  readonly #ready: Publisher[] = []
+  /** False: nobody sends. */
+  running = false
+  /** Messages of another run or another client. */
+  strange = 0
+  /** QoS > 0 publishes that the broker refused. */
+  refused = 0
+
+  constructor(meter: Meter) {
+    this.meter = meter
+  }
+
+  settle(publisher: Publisher, subscriber: number, count: number): void {
+    const settled = publisher.copies === null ? count : publisher.copies.settle(subscriber, count)
+    if (settled === 0) return
+    publisher.settled += settled
+    if (publisher.ready) return
+    publisher.ready = true
+    this.#ready.push(publisher)
+  }
+
+  pumpReady(): void {
+    const ready = this.#ready
+    for (let i = 0; i < ready.length; i++) {
+      ready[i]!.ready = false
+      ready[i]!.pump()
+    }
+    ready.length = 0
+  }
+}
+
+export interface PublisherOptions {
+  ring: PublishRing
+  qos: Qos
+  inFlight: number
+  onePerSegment: boolean
+  /** Publishes in all; Infinity for as long as the flow runs. */
+  limit: number
+  /** Whether a message stays in flight until its subscriber has it. */
+  untilReceived: boolean
+  /** Messages leave by `sendAt` only. */
+  openLoop: boolean
+  /** With several subscribers, when a message has reached all of them. */
+  copies: CopyCounter | null
+}
+
+export class Publisher extends Link {
+  sent = 0
+  settled = 0
+  acked = 0
+  ready = false
+  readonly copies: CopyCounter | null
+  readonly #flow: Flow
+  readonly #how: PublisherOptions
+  #slot = 0
+  #packetId = 1
+  /** Open loop: intended times of messages that wait for the ack window. */
+  readonly #due: number[] = []
+
+  constructor(link: LinkOptions, flow: Flow, how: PublisherOptions) {
+    super(link)
+    this.copies = how.copies
+    this.#flow = flow
+    this.#how = how
+  }
+
+  get done(): boolean {
+    const { qos, untilReceived, limit } = this.#how
+    if (limit !== Number.POSITIVE_INFINITY && this.sent < limit) return false
+    return (qos === 0 || this.acked >= this.sent) && (!untilReceived || this.settled >= this.sent)
+  }
+
+  override onAck(type: number, packetId: number, failed: boolean): void {
+    if (failed) this.#flow.refused++
+    if (type === PUBACK || type === PUBCOMP || (type === PUBREC && failed)) this.acked++
+    else if (type === PUBREC) this.appendAck(PUBREL, packetId)
+  }
+
+  protected override onChunkEnd(): void {
+    this.pump()
+  }
+
+  /** Sends what the window allows, and what was appended before. */
+  pump(): void {
+    if (this.#how.openLoop) this.#sendDue()
+    else if (this.#flow.running) this.#send(this.#room(), clockMicros())
+    this.flush()
+  }
+
+  /** Open loop: one message that should leave at `intended`. */
+  sendAt(intended: number): void {
+    this.#due.push(intended)
+    this.#sendDue()
+    this.flush()
+  }
+
+  #sendDue(): void {
+    const due = this.#due
+    let i = 0
+    while (i < due.length && this.#ackRoom() > 0) this.#send(1, due[i++]!)
+    due.splice(0, i)
+  }
+
+  #send(count: number, now: number): void {
+    if (count <= 0) return
+    const { ring, onePerSegment } = this.#how
+    let rest = count
+    while (rest > 0) {
+      const slot = this.#slot
+      const some = onePerSegment ? 1 : Math.min(rest, ring.slots - slot)
+      this.#packetId = ring.stamp(slot, some, this.sent, now, this.#packetId)
+      this.append(ring.bytes, ring.starts[slot]!, ring.starts[slot + some]!)
+      if (onePerSegment) this.flush()
+      this.sent += some
+      this.#slot = slot + some === ring.slots ? 0 : slot + some
+      rest -= some
+    }
+    this.#flow.meter.sent += count
+  }
+
+  #room(): number {
+    const { inFlight, untilReceived, limit } = this.#how
+    let room = Math.min(this.#ackRoom(), limit - this.sent)
+    if (untilReceived) room = Math.min(room, inFlight - (this.sent - this.settled))
+    return room
+  }
+
+  #ackRoom(): number {
+    const { qos, inFlight, openLoop } = this.#how
+    // The open loop is bounded by the protocol alone.
+    const window = openLoop ? 65535 : inFlight
+    if (qos === 0) return window
+    return Math.min(window, this.receiveMaximum) - (this.sent - this.acked)
+  }
+}
+
+export class Subscriber extends Link {
+  /** One per publisher. */
+  readonly trackers: readonly Tracker[]
+  readonly #flow: Flow
+  readonly #index: number
+
+  constructor(link: LinkOptions, flow: Flow, index: number, trackers: readonly Tracker[]) {
+    super(link)
+    this.#flow = flow
+    this.#index = index
+    this.trackers = trackers
+  }
+
+  override onPublish(head: number, packetId: number, payload: number, end: number): void {
+    const flow = this.#flow
+    const view = this.view
+    if ((head & 6) !== 0) this.appendAck((head & 4) === 0 ? PUBACK : PUBREC, packetId)
+    const publisher = end - payload >= 16 ? view.getUint32(payload, true) : this.trackers.length
+    if (publisher >= this.trackers.length) {
+      flow.strange++
+      return
+    }
+    flow.meter.received++
+    const settled = this.trackers[publisher]!.accept(view.getUint32(payload + 4, true), this.#index)
+    if (settled > 0) flow.settle(flow.publishers[publisher]!, this.#index, settled)
+    flow.meter.latency.record(view.getUint32(payload + 8, true), this.now)
+  }
+
+  override onAck(type: number, packetId: number): void {
+    if (type === PUBREL) this.appendAck(PUBCOMP, packetId)
+  }
+
+  protected override onChunkEnd(): void {
+    this.flush()
+    this.#flow.pumpReady()
+  }
+}
+
+/** Sends `rate` messages a second in turn over the publishers until stopped. Spins: a timer is 1 ms late. */
+export function runSchedule(flow: Flow, rate: number): void {
+  const began = performance.now()
+  const zero = clockMicros()
+  let next = 0
+  const turn = () => {
+    if (!flow.running) return
+    const due = ((performance.now() - began) * rate) / 1000
+    for (; next <= due; next++) {
+      flow.publishers[next % flow.publishers.length]!.sendAt((zero + (next * 1_000_000) / rate) >>> 0)
+    }
+    setImmediate(turn)
+  }
+  turn()
+}
+
+/** Totals over all streams of a run. */
+export function account(
+  publishers: readonly Publisher[],
+  trackers: readonly (readonly Tracker[])[],
+): Pick<Measured, 'sent' | 'lost' | 'duplicated' | 'outOfOrder'> {
+  const total = { sent: 0, lost: 0, duplicated: 0, outOfOrder: 0 }
+  for (const publisher of publishers) total.sent += publisher.sent
+  for (const streams of trackers) {
+    streams.forEach((tracker, publisher) => {
+      total.lost += tracker.lost(publishers[publisher]!.sent)
+      total.duplicated += tracker.duplicated
+      total.outOfOrder += tracker.outOfOrder
+    })
+  }
+  return total
+}

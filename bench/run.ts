@@ -1,0 +1,81 @@
+/** One run: starts the broker and the load generator, follows both, stops both, returns the result. */
+import { fileURLToPath } from 'node:url'
+import { type Broker, type BrokerOptions, startBroker, unsupported } from './brokers/index.ts'
+import { generatorCore, startPinned } from './brokers/child.ts'
+import type { Order, Report } from './generator/main.ts'
+import { watchEventLoop } from './event-loop.ts'
+import { cpuMicros, rssMib } from './proc.ts'
+import type { Measured, Progress, Result, Spec } from './spec.ts'
+import { measureStart } from './start.ts'
+
+export interface Line extends Progress {
+  /** Of one core, since the line before; null when no pid is known. */
+  brokerCpuPercent: number | null
+  rssMib: number | null
+}
+
+const generator = fileURLToPath(new URL('./generator/main.js', import.meta.url))
+const rssEveryMs = 200
+/** For connecting, draining and the phases that no `--seconds` bounds. */
+const spareMs = 120_000
+
+export async function runOnce(options: BrokerOptions, spec: Spec, onLine: (line: Line) => void): Promise<Result> {
+  const reason = unsupported(options.name, spec)
+  if (reason) throw new Error(`Cannot run "${spec.scenario}": ${reason}`)
+  if (spec.scenario === 'start') return { broker: options.name, spec, rssMib: null, ...(await measureStart(options)) }
+  const broker = await startBroker(options)
+  try {
+    const memory = watchMemory(broker.target.pid)
+    const loop = spec.scenario === 'flood' ? watchEventLoop(broker) : null
+    const measured = await generate(broker, spec, onLine)
+    const rss = memory()
+    return { broker: options.name, spec, ...measured, extra: { ...measured.extra, ...loop?.() }, rssMib: rss }
+  } finally {
+    await broker.stop()
+  }
+}
+
+function generate(broker: Broker, spec: Spec, onLine: (line: Line) => void): Promise<Measured> {
+  const { target } = broker
+  const child = startPinned(generatorCore, process.execPath, ['--max-semi-space-size=32', generator], true)
+  const limit = spareMs + (spec.warmup + spec.seconds) * 1000
+  return new Promise<Measured>((resolve, reject) => {
+    const fail = (why: string) => reject(new Error(`Run "${spec.scenario}" failed: ${why}`))
+    const timer = setTimeout(() => fail(`not done after ${limit / 1000} s`), limit)
+    const addUsage = usageReader(target.pid)
+    child.process.on('message', (report: Report) => {
+      if (report.type === 'progress') onLine({ ...report.line, ...addUsage() })
+      else if (report.type === 'measured') resolve(report.measured)
+      else fail(report.reason)
+    })
+    child.process.once('exit', () => {
+      clearTimeout(timer)
+      fail(`the load generator stopped: ${child.output()}`)
+    })
+    child.process.send({ spec, target } satisfies Order)
+  }).finally(() => child.stop())
+}
+
+function usageReader(pid: number): () => Pick<Line, 'brokerCpuPercent' | 'rssMib'> {
+  let last = { at: performance.now(), cpu: pid === 0 ? null : cpuMicros(pid) }
+  return () => {
+    const now = { at: performance.now(), cpu: pid === 0 ? null : cpuMicros(pid) }
+    const used = now.cpu === null || last.cpu === null ? null : (now.cpu - last.cpu) / (now.at - last.at) / 10
+    last = now
+    return { brokerCpuPercent: used, rssMib: pid === 0 ? null : rssMib(pid) }
+  }
+}
+
+/** Samples the resident set until called, which gives what it was before, is now, and was at most. */
+function watchMemory(pid: number): () => Result['rssMib'] {
+  const before = pid === 0 ? null : rssMib(pid)
+  let peak = before ?? 0
+  const timer = setInterval(() => {
+    peak = Math.max(peak, rssMib(pid) ?? 0)
+  }, rssEveryMs)
+  return () => {
+    clearInterval(timer)
+    const after = pid === 0 ? null : rssMib(pid)
+    return before === null || after === null ? null : { before, after, peak: Math.max(peak, after) }
+  }
+}

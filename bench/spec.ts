@@ -1,0 +1,148 @@
+/**
+ * What one benchmark run is (the spec), what it reports (the result), and the defaults of every scenario.
+ * Specs and results cross a process boundary as JSON: plain data only.
+ */
+export const trafficScenarios = [
+  'pairs',
+  'fan-out',
+  'fan-in',
+  'shared',
+  'wildcard',
+  'persistent-online',
+  'latency',
+  'flood',
+] as const
+export const scenarioNames = [
+  ...trafficScenarios,
+  'persistent-offline',
+  'retained',
+  'connect',
+  'idle',
+  'start',
+] as const
+export const brokerNames = ['flockmq', 'mosquitto', 'aedes', 'external', 'ceiling'] as const
+
+export type TrafficScenario = (typeof trafficScenarios)[number]
+export type ScenarioName = (typeof scenarioNames)[number]
+export type BrokerName = (typeof brokerNames)[number]
+/** MQTT protocol level: 3 is 3.1, 4 is 3.1.1, 5 is 5.0. */
+export type Version = 3 | 4 | 5
+export type Qos = 0 | 1 | 2
+
+export interface Spec {
+  scenario: ScenarioName
+  version: Version
+  qos: Qos
+  /** Bytes of application payload, at least 16: every message carries publisher, sequence and time. */
+  payload: number
+  /** Pairs, subscribers (fan-out), publishers (fan-in, shared, retained) or clients (idle). */
+  connections: number
+  /** Messages of one publisher not yet received by its subscriber; connects under way in `connect` and `idle`. */
+  inFlight: number
+  /** Messages a second of all publishers together on a fixed schedule (open loop); 0 means closed loop. */
+  rate: number
+  /** Length of the measured window. */
+  seconds: number
+  /** Time under load before the window opens. */
+  warmup: number
+  /** Each message written to the socket by itself, so that there is nothing to batch. */
+  onePerSegment: boolean
+  /** Members of the shared group. */
+  group: number
+  /** Distinct filters in `wildcard`. */
+  filters: number
+  /** Messages per subscriber in `persistent-offline`, retained messages in `retained`. */
+  messages: number
+  /** CONNECT carries a will (`connect`, `idle`). */
+  will: boolean
+}
+
+/** Where the generator finds the broker. */
+export interface Target {
+  host: string
+  port: number
+  /** Process whose CPU time is read from /proc; 0 when unknown (then CPU is not reported). */
+  pid: number
+}
+
+/** Latency percentiles in microseconds. */
+export interface Latency {
+  p50: number
+  p99: number
+  p999: number
+  max: number
+}
+
+/** What the generator measured. */
+export interface Measured {
+  /** Messages received inside the window; connects in `connect`, `idle` and `start`. */
+  received: number
+  /** Length of the window as it was, in seconds. */
+  seconds: number
+  receivedPerSecond: number
+  latency: Latency | null
+  /** Over the whole run, warm-up and drain included. */
+  sent: number
+  lost: number
+  duplicated: number
+  outOfOrder: number
+  /** Broker CPU time (user and system) per received message inside the window; null when no pid is known. */
+  cpuMicrosPerMessage: number | null
+  /** Share of one core used inside the window, in percent. A generator near 100 is the bottleneck. */
+  brokerCpuPercent: number | null
+  generatorCpuPercent: number
+  /** Figures of one scenario only, by name with unit. */
+  extra: Record<string, number>
+}
+
+export interface Result extends Measured {
+  broker: BrokerName
+  spec: Spec
+  /** Resident memory of the broker in MiB: empty, after the run, highest seen. */
+  rssMib: { before: number; after: number; peak: number } | null
+}
+
+export interface Progress {
+  /** Seconds since the load began. */
+  at: number
+  receivedPerSecond: number
+  sentPerSecond: number
+}
+
+const common: Omit<Spec, 'scenario'> = {
+  version: 4,
+  qos: 0,
+  payload: 64,
+  connections: 50,
+  inFlight: 64,
+  rate: 0,
+  seconds: 5,
+  warmup: 1,
+  onePerSegment: false,
+  group: 4,
+  filters: 10_000,
+  messages: 10_000,
+  will: false,
+}
+
+const special: Partial<Record<ScenarioName, Partial<Spec>>> = {
+  'fan-out': { connections: 100 },
+  shared: { connections: 100 },
+  latency: { rate: 5000 },
+  'persistent-online': { qos: 1 },
+  'persistent-offline': { qos: 1, messages: 2000 },
+  retained: { qos: 1, connections: 10 },
+  connect: { connections: 1 },
+  idle: { connections: 5000 },
+  flood: { seconds: 60 },
+}
+
+/** One message per segment: a window of one, so a broker with nothing to batch; pairs become 500. */
+function unbatched(scenario: ScenarioName): Partial<Spec> {
+  return scenario === 'pairs' ? { connections: 500, inFlight: 1 } : { inFlight: 1 }
+}
+
+/** Defaults of a scenario, then those of one-per-segment, then what the caller gave. */
+export function completeSpec(scenario: ScenarioName, given: Partial<Spec> = {}): Spec {
+  return { ...common, ...special[scenario], ...(given.onePerSegment ? unbatched(scenario) : {}), ...given, scenario }
+}
