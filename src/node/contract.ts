@@ -1,6 +1,7 @@
 import type { Health } from '../base/health.ts'
 import type { HostId } from '../base/ids.ts'
 import type { Logger } from '../base/logging.ts'
+import type { MetricSource } from '../base/metrics.ts'
 
 /** What the command line hands to the composition root. */
 export interface NodeContext {
@@ -17,6 +18,8 @@ export interface RunningNode {
   /** What is open, with the addresses in use: a port 0 is replaced by the one that was free. */
   listeners: ListenerInfo[]
   health(): Health
+  /** All figures of this node, as /metrics shows them. */
+  metrics: MetricSource[]
   /** Closes everything in order. Called once; the caller bounds it in time. */
   stop(): Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { GroupOption, OptionTable, OptionValues } from '../../base/option.ts'
+import { SETTINGS } from '../../plugin/settings.ts'
 import { LIMIT_OPTIONS } from './schema-limits.ts'
 import { LISTENER_OPTIONS } from './schema-listener.ts'
-import { SETTINGS } from './schema-tenants.ts'
 
 /**
  * Every key of the configuration, once. The type {@link Config}, the validation, the JSON Schema, `conf/standalone.yml`

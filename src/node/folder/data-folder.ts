@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { BrokerError } from '../base/errors.ts'
-import type { HostId } from '../base/ids.ts'
+import { BrokerError } from '../../base/errors.ts'
+import type { HostId } from '../../base/ids.ts'
+import { folderError } from './folder-error.ts'
 import { acquireLock, type FolderLock, LOCK_FILE } from './folder-lock.ts'
 
 /** The data folder, held by this process alone until `lock.release()`. */
@@ -107,19 +108,4 @@ function writeFormat(path: string): HostId {
     throw folderError(path, error)
   }
   return hostId
-}
-
-/** One line for what the file system refused. */
-export function folderError(path: string, error: unknown): BrokerError {
-  const code = (error as NodeJS.ErrnoException).code ?? ''
-  const reasons: Record<string, string> = {
-    EACCES: 'this user may not write there',
-    EPERM: 'this user may not write there',
-    EROFS: 'the file system is read-only',
-    ENOSPC: 'the disk is full',
-    ENOTDIR: 'a part of the path is a file',
-    EEXIST: 'it is a file and no folder',
-  }
-  const reason = reasons[code] ?? (error instanceof Error ? error.message : String(error))
-  return new BrokerError('STORAGE_FAILED', `Cannot use the data folder "${path}": ${reason}`, { cause: error })
 }

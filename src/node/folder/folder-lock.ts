@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { BrokerError } from '../base/errors.ts'
-import { folderError } from './data-folder.ts'
+import { BrokerError } from '../../base/errors.ts'
+import { folderError } from './folder-error.ts'
 import { processMark } from './process-mark.ts'
 
 /** The process that holds a data folder, as its pid file tells. */

@@ -1,0 +1,133 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { exampleFile, jsonSchema, printConfig } from '../config/index.ts'
+import { status, stop } from './control.ts'
+import { startDaemon } from './daemon.ts'
+import { passwd } from './passwd.ts'
+import { type ConfigFlags, loadFlags } from './settings.ts'
+import { start } from './start.ts'
+import { version } from './version.ts'
+
+const EXIT_CODES = `
+Exit codes:
+  0  done
+  1  failed: a taken port, an unwritable folder, a stop that took too long
+  2  wrong command line or configuration; nothing was done
+  3  stop, status: no node runs on the data folder
+  4  status: the node runs and is not ready`
+
+/** The command line. `finish` receives the exit code of the command that ran. */
+export function createProgram(finish: (exitCode: number) => void): Command {
+  const program = new Command('flockmq')
+    .description('A clustered, multi-tenant MQTT broker (3.1, 3.1.1, 5.0).')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help for a command')
+    .showHelpAfterError('(flockmq --help tells more)')
+    .exitOverride()
+    .addHelpText('after', `${EXIT_CODES}\n${examples('flockmq start', 'flockmq start --help')}`)
+  addStart(program, finish)
+  addControl(program, finish)
+  addPasswd(program, finish)
+  addConfig(program, finish)
+  return program
+}
+
+function addStart(program: Command, finish: (exitCode: number) => void): void {
+  withConfig(program.command('start'))
+    .description('Run a node: in this terminal, or in the background with --daemon.')
+    .option('--daemon', 'run in the background; return when it is ready, and print its pid')
+    .addHelpText(
+      'after',
+      examples(
+        'flockmq start',
+        'flockmq start -c /etc/flockmq.yml --data /var/lib/flockmq',
+        'flockmq start --set mqtt.listeners.tcp.port=1884 --set log.level=debug',
+        'FLOCKMQ_API_PORT=9000 flockmq start --daemon',
+      ),
+    )
+    .action(async (flags: ConfigFlags & { daemon?: boolean }) => {
+      finish(await (flags.daemon ? startDaemon(flags) : start(flags)))
+    })
+}
+
+function addControl(program: Command, finish: (exitCode: number) => void): void {
+  withConfig(program.command('stop'))
+    .description('Stop the node that runs on a data folder, and wait until it is gone.')
+    .option('--timeout <seconds>', 'how long to wait', positiveInteger, 30)
+    .addHelpText('after', examples('flockmq stop', 'flockmq stop --data /var/lib/flockmq --timeout 60'))
+    .action(async (flags) => finish(await stop(flags)))
+  withConfig(program.command('status'))
+    .description('Tell whether the node on a data folder runs and is ready.')
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples('flockmq status', 'flockmq status --data /var/lib/flockmq --json'))
+    .action(async (flags) => finish(await status(flags)))
+}
+
+function addPasswd(program: Command, finish: (exitCode: number) => void): void {
+  program
+    .command('passwd')
+    .description("Add, change or delete a user in a password file for plugins.auth: 'file'.")
+    .argument('<file>', 'the password file; made where it is missing')
+    .argument('<user>', 'user name')
+    .option('--tenant <tenant>', 'tenant of the user', 'default')
+    .option('--delete', 'delete the user')
+    .option('--stdin', 'read the password from standard input, up to the end of the line')
+    .addHelpText(
+      'after',
+      examples(
+        'flockmq passwd users.txt alice',
+        'echo "$PASSWORD" | flockmq passwd users.txt alice --tenant acme --stdin',
+      ),
+    )
+    .action(async (file, user, flags) => finish(await passwd({ ...flags, file, user })))
+}
+
+function addConfig(program: Command, finish: (exitCode: number) => void): void {
+  const config = program.command('config').description('Look at the configuration.')
+  withConfig(config.command('print'))
+    .description('Print the configuration in force, every value with its source. Secrets are masked.')
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples('flockmq config print -c my.yml', 'flockmq config print --json'))
+    .action((flags: ConfigFlags & { json?: boolean }) => {
+      process.stdout.write(printConfig(loadFlags(flags), flags.json ? 'json' : 'yaml'))
+    })
+  withConfig(config.command('check'))
+    .description('Check the configuration and tell every mistake. Starts nothing.')
+    .addHelpText('after', examples('flockmq config check -c my.yml'))
+    .action((flags: ConfigFlags) => {
+      loadFlags(flags)
+      process.stdout.write('The configuration is valid.\n')
+    })
+  config
+    .command('schema')
+    .description('Print the JSON Schema of the configuration file.')
+    .addHelpText('after', examples('flockmq config schema > flockmq.schema.json'))
+    .action(() => void process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`))
+  config
+    .command('example')
+    .description('Print a commented configuration file with every key.')
+    .addHelpText('after', examples('flockmq config example > my.yml'))
+    .action(() => void process.stdout.write(exampleFile()))
+  config.action(() => {
+    config.outputHelp({ error: true })
+    finish(2)
+  })
+}
+
+function withConfig(command: Command): Command {
+  const collect = (value: string, previous: string[] = []) => [...previous, value]
+  return command
+    .addOption(new Option('-c, --config <file>', 'configuration file (also FLOCKMQ_CONFIG)'))
+    .addOption(new Option('--set <key=value>', 'set one key; may be repeated').argParser(collect))
+    .option('--data <folder>', 'data folder, the same as --set node.data=FOLDER')
+}
+
+function positiveInteger(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be an integer from 1.')
+  return value
+}
+
+function examples(...lines: string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`
+}
