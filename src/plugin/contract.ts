@@ -1,5 +1,7 @@
 import type { TenantId } from '../base/ids.ts'
 import type { QoS } from '../base/message.ts'
+import type { EventType } from './events.ts'
+import type { TenantSettings } from './settings.ts'
 
 /**
  * Who may connect and do what. One answer at CONNECT gives tenant and permissions; checks on the message path are
@@ -73,13 +75,11 @@ export interface SettingsPlugin {
   provide(tenant: TenantId): Partial<TenantSettings> | null
 }
 
-import type { TenantSettings } from './settings.ts'
-
 export type { TenantSettings }
 
 /** Something happened to a client or a message. `type` is from the catalogue in `events.ts`. */
 export interface BrokerEvent {
-  type: string
+  type: EventType
   tenant: TenantId
   clientId: string
   /** Ms since 1970. */

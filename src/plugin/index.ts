@@ -1,0 +1,8 @@
+export * from './contract.ts'
+export { stay, unlimited } from './defaults.ts'
+export { DropCounters } from './drop-counters.ts'
+export { EventBus, type EventBusOptions } from './event-bus.ts'
+export { DROP_REASONS, type DropReason, EVENTS, type EventDetail, type EventLevel, type EventType } from './events.ts'
+export { FLAPPING_OPTIONS, FlapGuard, type FlappingOptions } from './flapping.ts'
+export { defaultSettings, parseSettings, SETTINGS, validateSettings } from './settings.ts'
+export { type ConfiguredSettings, SettingsSource } from './settings-source.ts'
