@@ -6,11 +6,16 @@
  * what it read.
  */
 export interface Engine {
+  /** False: nothing survives the process, so a store need not write what only a restart would read. */
+  readonly persistent: boolean
   /** The value of `key`, or undefined. */
   get(family: Family, key: Uint8Array): Uint8Array | undefined
   /** Opens a cursor over [start, end); it sees the state of the moment it was opened. Close it. */
   cursor(family: Family, bounds: Bounds): Cursor
-  /** Lands all writes of the batch or none; resolves when they are durable, in the order of the calls. */
+  /**
+   * Lands all writes of the batch or none, in the order of the calls; they are readable when it resolves, and durable
+   * as {@link Batch.sync} says. A rejection means that the disk failed: the engine takes no further batch.
+   */
   write(batch: Batch): Promise<void>
   /** Number of the last durable batch; 0 before the first. */
   durable(): number
@@ -50,7 +55,7 @@ export type Write =
 
 export interface Batch {
   writes: { family: Family; write: Write }[]
-  /** True: resolved only after fdatasync. False: lands with the next synced batch. */
+  /** True: resolves only after fdatasync. False: resolves once readable; durable with the next synced batch. */
   sync: boolean
 }
 
