@@ -53,14 +53,28 @@ export function median(runs: readonly Result[]): Result | null {
 
 /** A row per spec and broker; ratios are the first broker's rate over the row's, and the row's CPU over the first's. */
 export function comparisonText(cells: readonly Cell[]): string {
-  const head = ['scenario', 'broker', 'msg/s', 'ratio', 'CPU us/msg', 'ratio', 'p50 us', 'p99 us', 'lost', 'RSS MiB', 'more']
+  const head = [
+    'scenario',
+    'broker',
+    'msg/s',
+    'ratio',
+    'CPU us/msg',
+    'ratio',
+    'p50 us',
+    'p99 us',
+    'lost',
+    'gen %',
+    'RSS MiB',
+    'more',
+  ]
   const rows: string[][] = []
   let first: Cell | null = null
   for (const cell of cells) {
     if (cell.spec !== first?.spec) first = cell
     rows.push(row(cell, first))
   }
-  const note = 'ratio: rate of the first broker over this one; CPU of this one over the first broker. More than 1: the first is better.'
+  const note =
+    'ratio: rate of the first broker over this one; CPU of this one over the first broker. More than 1: the first is better.'
   return `${table(head, rows)}\n${note}`
 }
 
@@ -80,6 +94,7 @@ function row(cell: Cell, first: Cell): string[] {
     latency ? String(latency.p50) : '',
     latency ? String(latency.p99) : '',
     String(result.lost),
+    result.generatorCpuPercent.toFixed(0),
     rssMib ? rssMib.peak.toFixed(0) : '',
     Object.entries(result.extra)
       .map(([key, value]) => `${key} ${figure(value)}`)

@@ -60,7 +60,11 @@ for (const name of scenarioNames) {
 
 brokerOptions(loadOptions(program.command('compare').argument('[scenario...]', scenarioNames.join(', '))))
   .description('the same scenarios against several brokers, in alternation')
-  .addOption(new Option('--brokers <names...>', 'brokers to compare').choices(brokerNames).default(['flockmq', 'mosquitto', 'aedes']))
+  .addOption(
+    new Option('--brokers <names...>', 'brokers to compare')
+      .choices(brokerNames)
+      .default(['flockmq', 'mosquitto', 'aedes']),
+  )
   .option('--rounds <n>', 'runs of each cell; the median counts', positive, 1)
   .action(async (names: string[], given: Given) => {
     const scenarios = names.length > 0 ? names.map(scenarioName) : scenarioNames.filter((name) => name !== 'flood')
@@ -90,6 +94,7 @@ brokerOptions(program.command('goals'))
     writeJson(given, rows)
   })
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 await program.parseAsync().catch((error: unknown) => {
   log(error instanceof Error ? error.message : String(error))
   process.exit(1)
@@ -98,10 +103,16 @@ await program.parseAsync().catch((error: unknown) => {
 function loadOptions(command: Command): Command {
   const level = (text: string) => Number(text)
   return command
-    .addOption(new Option('--version <level>', '3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0').choices(['3', '4', '5']).argParser(level))
+    .addOption(
+      new Option('--version <level>', '3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0').choices(['3', '4', '5']).argParser(level),
+    )
     .addOption(new Option('--qos <n>', 'QoS of publishes and subscriptions').choices(['0', '1', '2']).argParser(level))
     .option('--payload <bytes>', 'bytes of payload, at least 16', atLeast(16))
-    .option('--connections <n>', 'pairs; subscribers (fan-out); publishers (fan-in, shared, retained); clients (idle)', positive)
+    .option(
+      '--connections <n>',
+      'pairs; subscribers (fan-out); publishers (fan-in, shared, retained); clients (idle)',
+      positive,
+    )
     .option('--in-flight <n>', 'unreceived messages of one publisher; connects under way', positive)
     .option('--rate <n>', 'messages a second in all, on a fixed schedule (open loop); 0 for closed loop', atLeast(0))
     .option('--seconds <n>', 'measured window', positive)
@@ -127,7 +138,21 @@ function brokerOptions(command: Command): Command {
 function specOf(scenario: ScenarioName, given: Given): Spec {
   const { version, qos, payload, connections, inFlight, rate, seconds, warmup } = given
   const { onePerSegment, group, filters, messages, will } = given
-  const all = { version, qos, payload, connections, inFlight, rate, seconds, warmup, onePerSegment, group, filters, messages, will }
+  const all = {
+    version,
+    qos,
+    payload,
+    connections,
+    inFlight,
+    rate,
+    seconds,
+    warmup,
+    onePerSegment,
+    group,
+    filters,
+    messages,
+    will,
+  }
   return completeSpec(scenario, Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)))
 }
 

@@ -11,9 +11,12 @@ export function progressLine(line: Line): string {
 
 export function describeSpec(spec: Spec): string {
   const { scenario, version, qos, payload, connections, inFlight, rate, onePerSegment, will } = spec
+  if (scenario === 'start') return scenario
   const name = { 3: '3.1', 4: '3.1.1', 5: '5.0' }[version]
   const load = rate > 0 ? `${rate} msg/s open loop` : `${inFlight} in flight`
   const more = `${onePerSegment ? ', one message per segment' : ''}${will ? ', with a will' : ''}`
+  if (scenario === 'connect') return `connect: MQTT ${name}, ${inFlight} under way${more}`
+  if (scenario === 'idle') return `idle: MQTT ${name}, ${connections} connections${more}`
   return `${scenario}: MQTT ${name}, QoS ${qos}, ${payload} B, ${connections} connections, ${load}${more}`
 }
 

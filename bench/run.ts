@@ -1,9 +1,9 @@
 /** One run: starts the broker and the load generator, follows both, stops both, returns the result. */
 import { fileURLToPath } from 'node:url'
-import { type Broker, type BrokerOptions, startBroker, unsupported } from './brokers/index.ts'
 import { generatorCore, startPinned } from './brokers/child.ts'
-import type { Order, Report } from './generator/main.ts'
+import { type Broker, type BrokerOptions, startBroker, unsupported } from './brokers/index.ts'
 import { watchEventLoop } from './event-loop.ts'
+import type { Order, Report } from './generator/main.ts'
 import { cpuMicros, rssMib } from './proc.ts'
 import type { Measured, Progress, Result, Spec } from './spec.ts'
 import { measureStart } from './start.ts'

@@ -1,5 +1,5 @@
 /** Child processes on a core of their own, and free ports for them. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process'
 import { createServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 
@@ -7,6 +7,12 @@ export const brokerCore = 0
 export const generatorCore = 1
 
 const pinned = availableParallelism() >= 2 && spawnSync('taskset', ['-V']).status === 0
+/** Thousands of connections need more descriptors than a shell's usual 1,024. */
+const raiseFiles = 'ulimit -n "$(ulimit -Hn)"; exec "$@"'
+const alive = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of alive) child.kill('SIGKILL')
+})
 const outputBytesMax = 8192
 const stopTimeoutMs = 5000
 
@@ -19,10 +25,12 @@ export interface Child {
   stop(): Promise<void>
 }
 
-/** `taskset` replaces itself by the command, so that the pid is the command's. Without taskset nothing is pinned. */
+/** sh and taskset replace themselves by the command, so that the pid is the command's. Without taskset nothing is pinned. */
 export function startPinned(core: number, command: string, args: readonly string[], ipc = false): Child {
-  const [file, ...rest] = pinned ? ['taskset', '-c', String(core), command, ...args] : [command, ...args]
-  const child = spawn(file!, rest, { stdio: ipc ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'] })
+  const pin = pinned ? ['taskset', '-c', String(core)] : []
+  const stdio: StdioOptions = ipc ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe']
+  const child = spawn('sh', ['-c', raiseFiles, 'sh', ...pin, command, ...args], { stdio })
+  alive.add(child)
   let output = ''
   const keep = (data: Buffer) => {
     output = (output + data.toString()).slice(-outputBytesMax)
@@ -30,7 +38,10 @@ export function startPinned(core: number, command: string, args: readonly string
   child.stdout?.on('data', keep)
   child.stderr?.on('data', keep)
   const gone = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve())
+    child.once('exit', () => {
+      alive.delete(child)
+      resolve()
+    })
     child.once('error', (error) => {
       output += error.message
       resolve()

@@ -4,10 +4,10 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BrokerName, Spec, Target } from '../spec.ts'
-import { launchAedes, launchCeiling } from './peer.ts'
 import { type Child, freePort } from './child.ts'
 import { launchFlockmq } from './flockmq.ts'
 import { launchMosquitto } from './mosquitto.ts'
+import { launchAedes, launchCeiling } from './peer.ts'
 
 export interface BrokerOptions {
   name: BrokerName
@@ -46,13 +46,20 @@ const launchers: Partial<Record<BrokerName, (launch: Launch) => Promise<Launched
   ceiling: launchCeiling,
 }
 
+const folders = new Set<string>()
+process.once('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
 const listenTimeoutMs = 15_000
 
 /** Why the broker cannot run the spec; null when it can. */
 export function unsupported(name: BrokerName, spec: Spec): string | null {
   if (name === 'aedes' && spec.scenario === 'shared') return 'aedes has no shared subscriptions'
   if (name === 'aedes' && spec.version === 5) return 'aedes does not speak MQTT 5.0'
-  if (name === 'ceiling' && (spec.qos > 0 || !['pairs', 'fan-out', 'latency', 'connect', 'flood'].includes(spec.scenario))) {
+  if (
+    name === 'ceiling' &&
+    (spec.qos > 0 || !['pairs', 'fan-out', 'latency', 'connect', 'flood'].includes(spec.scenario))
+  ) {
     return 'ceiling forwards QoS 0 to exact topics only'
   }
   return null
@@ -67,11 +74,13 @@ export async function launch(options: BrokerOptions): Promise<Broker & { output(
     return { target: { host, port, pid }, apiPort, ...nothing }
   }
   const folder = mkdtempSync(join(tmpdir(), `bench-${options.name}-`))
+  folders.add(folder)
   const port = await freePort()
   const { child, apiPort } = await launcher({ port, folder, set: options.set })
   const stop = async () => {
     await child.stop()
     rmSync(folder, { recursive: true, force: true })
+    folders.delete(folder)
   }
   const running = () => child.process.exitCode === null && child.process.signalCode === null && child.pid !== 0
   return { target: { host: '127.0.0.1', port, pid: child.pid }, apiPort, stop, output: child.output, running }

@@ -214,6 +214,12 @@ export function receiveMaximum(bytes: Buffer, body: number, end: number): number
   return 65535
 }
 
+/** SUBACK: the first refused code (0x80 and above); 0 when all filters were granted. */
+export function refusedCode(bytes: Buffer, body: number, end: number, v5: boolean): number {
+  for (let i = v5 ? skipProperties(bytes, body + 2) : body + 2; i < end; i++) if (bytes[i]! >= 0x80) return bytes[i]!
+  return 0
+}
+
 function skipProperties(bytes: Buffer, at: number): number {
   let length = 0
   let shift = 0

@@ -2,7 +2,7 @@
 import { rssMib } from '../proc.ts'
 import type { Measured } from '../spec.ts'
 import { disconnectPacket } from './codec.ts'
-import { closeAll, type Context, linkOptions, noMessages, sleep } from './context.ts'
+import { type Context, closeAll, linkOptions, noMessages, sleep } from './context.ts'
 import { clockMicros } from './latency.ts'
 import { Link } from './link.ts'
 

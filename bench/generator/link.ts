@@ -8,8 +8,18 @@
  */
 import { connect, type Socket } from 'node:net'
 import type { Version } from '../spec.ts'
+import {
+  CONNACK,
+  encodeConnect,
+  encodeSubscribe,
+  type Received,
+  receiveMaximum,
+  refusedCode,
+  SUBACK,
+  scan,
+  writeAck,
+} from './codec.ts'
 import { clockMicros } from './latency.ts'
-import { CONNACK, encodeConnect, encodeSubscribe, type Received, receiveMaximum, SUBACK, scan, writeAck } from './codec.ts'
 
 const chunkBytes = 256 * 1024
 /** Room for a cut packet in front of a chunk; longer ones take the slow path. */
@@ -75,7 +85,16 @@ export class Link implements Received {
 
   /** Connects; resolves with CONNACK. */
   open(overrides: Partial<LinkOptions> = {}): Promise<void> {
-    const { host, port, localAddress, will, version, clientId, clean = true, ...rest } = { ...this.options, ...overrides }
+    const {
+      host,
+      port,
+      localAddress,
+      will,
+      version,
+      clientId,
+      clean = true,
+      ...rest
+    } = { ...this.options, ...overrides }
     this.#closing = false
     this.#carry = undefined
     const socket = connect({
@@ -220,9 +239,8 @@ export class Link implements Received {
       if (this.#v5) this.receiveMaximum = receiveMaximum(this.bytes, body, end)
       return null
     }
-    // SUBACK: codes come last, one per filter; only the last is looked at where properties stand before.
-    const code = this.bytes[end - 1]!
-    return code >= 0x80 ? `the broker refused SUBSCRIBE with 0x${code.toString(16)}` : null
+    const code = refusedCode(this.bytes, body, end, this.#v5)
+    return code > 0 ? `the broker refused SUBSCRIBE with 0x${code.toString(16)}` : null
   }
 
   #onEnd(error: Error): void {

@@ -26,8 +26,11 @@ const scenarios: Partial<Record<ScenarioName, Scenario>> = {
   idle: runIdle,
 }
 
+let finished = false
+
 process.once('message', (order: Order) => {
-  const fail = (error: unknown) => finish({ type: 'failed', reason: error instanceof Error ? error.message : String(error) })
+  const fail = (error: unknown) =>
+    finish({ type: 'failed', reason: error instanceof Error ? error.message : String(error) })
   setOnLost(fail)
   run(order).then((measured) => finish({ type: 'measured', measured }), fail)
 })
@@ -44,8 +47,11 @@ function run({ spec, target }: Order): Promise<Measured> {
   })
 }
 
+/** The first report counts. The parent ends this process: one that exits by itself may lose its last message. */
 function finish(report: Report): void {
-  process.send?.(report, undefined, {}, () => process.exit(0))
+  if (finished) return
+  finished = true
+  send(report)
 }
 
 function send(report: Report): void {

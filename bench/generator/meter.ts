@@ -18,6 +18,8 @@ export class Meter {
   received = 0
   sent = 0
   readonly latency = new LatencyRecorder()
+  /** Open loop: how late the generator itself was, a part of every latency. */
+  readonly lateness = new LatencyRecorder()
   readonly #pid: number
   #opened = { at: 0, received: 0, broker: null as number | null, own: 0 }
 
@@ -28,6 +30,7 @@ export class Meter {
 
   open(): void {
     this.latency.reset()
+    this.lateness.reset()
     this.#opened = { at: performance.now(), received: this.received, broker: this.#brokerCpu(), own: ownCpu() }
   }
 

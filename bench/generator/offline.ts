@@ -4,7 +4,7 @@
  */
 import type { Measured } from '../spec.ts'
 import { disconnectPacket, PublishRing } from './codec.ts'
-import { closeAll, type Context, forEachBounded, linkOptions, openAll, untilDone } from './context.ts'
+import { type Context, closeAll, forEachBounded, linkOptions, openAll, untilDone } from './context.ts'
 import { planTraffic } from './plan.ts'
 import { oddities } from './steady.ts'
 import { OrderedTracker } from './tracker.ts'
@@ -22,7 +22,7 @@ export async function runPersistentOffline(context: Context): Promise<Measured> 
   const subscribers = plan.subscribers.map(
     (_, i) => new Subscriber({ ...linkOptions(context, `s${i}`), sessionExpirySeconds }, flow, i, trackers),
   )
-  plan.publishers.forEach((topics, i) => flow.publishers.push(createPublisher(context, flow, topics, i)))
+  flow.publishers.push(...plan.publishers.map((topics, i) => createPublisher(context, flow, topics, i)))
   await forEachBounded(subscribers, async (subscriber, i) => {
     await subscriber.open({ clean: false })
     await subscriber.subscribe(plan.subscribers[i]!, spec.qos)
@@ -74,10 +74,13 @@ async function store(context: Context, flow: Flow): Promise<Record<string, numbe
   flow.running = true
   for (const publisher of flow.publishers) publisher.pump()
   if (!(await untilDone(() => acked() >= total, acked, stallMs))) {
-    throw new Error(`The broker acknowledged ${acked()} of ${total} messages for absent subscribers, then nothing for 5 s`)
+    throw new Error(
+      `The broker acknowledged ${acked()} of ${total} messages for absent subscribers, then nothing for 5 s`,
+    )
   }
   flow.running = false
   const window = meter.close()
-  const cpu = window.brokerCpuPercent === null ? {} : { storeCpuMicros: (window.brokerCpuPercent * window.seconds * 1e4) / total }
+  const cpu =
+    window.brokerCpuPercent === null ? {} : { storeCpuMicros: (window.brokerCpuPercent * window.seconds * 1e4) / total }
   return { storedPerSecond: total / window.seconds, ...cpu }
 }

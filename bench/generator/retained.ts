@@ -4,7 +4,7 @@
  */
 import type { Measured } from '../spec.ts'
 import { disconnectPacket, encodePublish, PUBACK, PUBCOMP, PUBREC, PUBREL, PublishRing } from './codec.ts'
-import { closeAll, type Context, forEachBounded, linkOptions, openAll, untilDone } from './context.ts'
+import { type Context, closeAll, forEachBounded, linkOptions, openAll, untilDone } from './context.ts'
 import { clockMicros } from './latency.ts'
 import { Link } from './link.ts'
 import type { Meter } from './meter.ts'
@@ -18,7 +18,7 @@ export async function runRetained(context: Context): Promise<Measured> {
   const { spec, meter, run } = context
   const flow = new Flow(meter)
   const topics = shareTopics(spec.connections, spec.messages, run)
-  topics.forEach((own, publisher) => flow.publishers.push(createPublisher(context, flow, own, publisher)))
+  flow.publishers.push(...topics.map((own, i) => createPublisher(context, flow, own, i)))
   await openAll(flow.publishers)
   const stopProgress = meter.progress(context.report)
   const set = await setAll(context, flow)
@@ -92,7 +92,8 @@ class Reader extends Link {
 
 function shareTopics(publishers: number, messages: number, run: string): string[][] {
   const topics: string[][] = Array.from({ length: publishers }, () => [])
-  for (let i = 0; i < messages; i++) topics[i % publishers]!.push(`bench/${run}/${i % 100}/${String(i).padStart(7, '0')}`)
+  for (let i = 0; i < messages; i++)
+    topics[i % publishers]!.push(`bench/${run}/${i % 100}/${String(i).padStart(7, '0')}`)
   return topics
 }
 
@@ -126,9 +127,7 @@ async function clearAll(context: Context, topics: readonly (readonly string[])[]
   await cleaner.open()
   const { version } = context.spec
   const empty = new Uint8Array(0)
-  cleaner.send(
-    topics.flat().map((topic) => encodePublish({ version, qos: 0, retain: true, topic, payload: empty })),
-  )
+  cleaner.send(topics.flat().map((topic) => encodePublish({ version, qos: 0, retain: true, topic, payload: empty })))
   await cleaner.subscribe([`bench/${context.run}/cleared`], 0)
   await cleaner.close(disconnectPacket)
 }

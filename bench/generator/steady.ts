@@ -28,6 +28,7 @@ export const runSteady = async (context: Context): Promise<Measured> => {
   meter.open()
   await sleep(spec.seconds * 1000)
   const window = meter.close()
+  const late = meter.lateness.summary()
   flow.running = false
   stopProgress()
   stopWatch()
@@ -36,7 +37,11 @@ export const runSteady = async (context: Context): Promise<Measured> => {
     () => meter.received,
     stallMs,
   )
-  return { ...window, ...account(flow.publishers, trackers), extra: oddities(flow) }
+  return {
+    ...window,
+    ...account(flow.publishers, trackers),
+    extra: { ...(late ? { sentLateP99Us: late.p99 } : {}), ...oddities(flow) },
+  }
 }
 
 export function oddities(flow: Flow): Record<string, number> {
@@ -73,9 +78,7 @@ function createPublishers(context: Context, plan: Plan, flow: Flow): void {
       plan.reach === 'all' ? new CopyCounter(plan.subscribers.length, rate > 0 ? 65_536 : 4 * inFlight) : null
     const how = { ring, qos, inFlight, onePerSegment, copies, openLoop: rate > 0 }
     const link = linkOptions(context, `p${publisher}`)
-    flow.publishers.push(
-      new Publisher(link, flow, { ...how, limit: Number.POSITIVE_INFINITY, untilReceived: true }),
-    )
+    flow.publishers.push(new Publisher(link, flow, { ...how, limit: Number.POSITIVE_INFINITY, untilReceived: true }))
   })
 }
 

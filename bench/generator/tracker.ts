@@ -89,12 +89,12 @@ export class SharedTracker implements Tracker {
   accept(sequence: number, member: number): number {
     const window = this.#window
     const mask = window.length - 1
+    const skipped = this.giveUp(sequence - mask)
     if (sequence < this.#base || window[sequence & mask] === 1) {
       // Given up and late, or a second copy: in both cases it was settled before.
       this.duplicated++
-      return 0
+      return skipped
     }
-    const skipped = this.giveUp(sequence - mask)
     if (sequence > this.#highest[member]!) this.#highest[member] = sequence
     else this.outOfOrder++
     this.received++

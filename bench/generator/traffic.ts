@@ -8,7 +8,7 @@
  * Hot path: `onPublish` and `pump`.
  */
 import type { Measured, Qos } from '../spec.ts'
-import { PUBACK, PUBCOMP, type PublishRing, PUBREC, PUBREL } from './codec.ts'
+import { PUBACK, PUBCOMP, PUBREC, PUBREL, type PublishRing } from './codec.ts'
 import { clockMicros } from './latency.ts'
 import { Link, type LinkOptions } from './link.ts'
 import type { Meter } from './meter.ts'
@@ -200,9 +200,12 @@ export function runSchedule(flow: Flow, rate: number): void {
   let next = 0
   const turn = () => {
     if (!flow.running) return
+    const now = clockMicros()
     const due = ((performance.now() - began) * rate) / 1000
     for (; next <= due; next++) {
-      flow.publishers[next % flow.publishers.length]!.sendAt((zero + (next * 1_000_000) / rate) >>> 0)
+      const intended = (zero + (next * 1_000_000) / rate) >>> 0
+      flow.meter.lateness.record(intended, now)
+      flow.publishers[next % flow.publishers.length]!.sendAt(intended)
     }
     setImmediate(turn)
   }
