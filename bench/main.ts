@@ -17,6 +17,7 @@ interface Given extends Partial<Omit<Spec, 'scenario'>> {
   pid: number
   apiPort: number
   set: string[]
+  mosquittoConf: string[]
   json?: string
   quiet?: boolean
 }
@@ -130,7 +131,8 @@ function brokerOptions(command: Command): Command {
     .option('--port <n>', 'of an external broker', positive, 1883)
     .option('--pid <n>', 'of an external broker, to read its CPU time and memory', atLeast(0), 0)
     .option('--api-port <n>', 'HTTP port of an external FlockMQ', atLeast(0), 0)
-    .option('--set <key=value>', 'setting of FlockMQ, may be repeated', (value, all: string[]) => [...all, value], [])
+    .option('--set <key=value>', 'setting of FlockMQ, may be repeated', collect, [])
+    .option('--mosquitto-conf <line>', 'further line of mosquitto.conf, may be repeated', collect, [])
     .option('--json <file>', 'write the figures as JSON; "-" for stdout')
     .option('--quiet', 'no progress lines')
 }
@@ -157,8 +159,8 @@ function specOf(scenario: ScenarioName, given: Given): Spec {
 }
 
 function brokerOf(name: BrokerName, given: Given): BrokerOptions {
-  const { host, port, pid, apiPort, set } = given
-  return { name, host, port, pid, apiPort, set }
+  const { host, port, pid, apiPort, set, mosquittoConf } = given
+  return { name, host, port, pid, apiPort, set, mosquittoConf }
 }
 
 function scenarioName(name: string): ScenarioName {
@@ -173,6 +175,10 @@ function atLeast(min: number): (text: string) => number {
     if (text.trim() === '' || !(value >= min)) throw new InvalidArgumentError(`Must be a number from ${min} on.`)
     return value
   }
+}
+
+function collect(value: string, all: string[]): string[] {
+  return [...all, value]
 }
 
 function positive(text: string): number {

@@ -19,12 +19,15 @@ export interface BrokerOptions {
   apiPort: number
   /** `--set` of FlockMQ. */
   set: string[]
+  /** Further lines of mosquitto.conf. */
+  mosquittoConf: string[]
 }
 
 export interface Launch {
   port: number
   folder: string
   set: string[]
+  mosquittoConf: string[]
 }
 
 export interface Launched {
@@ -76,7 +79,7 @@ export async function launch(options: BrokerOptions): Promise<Broker & { output(
   const folder = mkdtempSync(join(tmpdir(), `bench-${options.name}-`))
   folders.add(folder)
   const port = await freePort()
-  const { child, apiPort } = await launcher({ port, folder, set: options.set })
+  const { child, apiPort } = await launcher({ port, folder, set: options.set, mosquittoConf: options.mosquittoConf })
   const stop = async () => {
     await child.stop()
     rmSync(folder, { recursive: true, force: true })

@@ -4,18 +4,19 @@ import { join } from 'node:path'
 import { brokerCore, startPinned } from './child.ts'
 import type { Launch, Launched } from './index.ts'
 
-export async function launchMosquitto({ port, folder }: Launch): Promise<Launched> {
+export async function launchMosquitto({ port, folder, mosquittoConf }: Launch): Promise<Launched> {
   const file = join(folder, 'mosquitto.conf')
   const lines = [
     `listener ${port} 127.0.0.1`,
     'allow_anonymous true',
-    'set_tcp_nodelay true',
     'max_inflight_messages 0',
     'max_queued_messages 0',
     'max_queued_bytes 0',
     'persistence false',
     'sys_interval 0',
     'log_type none',
+    ...(mosquittoConf.some((line) => line.startsWith('set_tcp_nodelay')) ? [] : ['set_tcp_nodelay true']),
+    ...mosquittoConf,
     // As root it would change to a user that cannot read the folder.
     ...(process.getuid?.() === 0 ? ['user root'] : []),
   ]
