@@ -106,7 +106,7 @@ export function describeAllowed(spec: ScalarOption): string {
     case 'boolean':
       return 'true or false'
     case 'integer':
-      return `an integer from ${formatInteger(spec, spec.min)} to ${formatInteger(spec, spec.max)}${unitWords(spec)}`
+      return describeInteger(spec)
     case 'choice':
       return `one of ${spec.choices.join(', ')}`
     case 'list':
@@ -118,9 +118,10 @@ export function describeAllowed(spec: ScalarOption): string {
   }
 }
 
-function unitWords(spec: IntegerOption): string {
-  if (spec.unit === undefined || spec.unit === 'count') return ''
-  return ` ${spec.unit}`
+function describeInteger(spec: IntegerOption): string {
+  const limits = `from ${formatInteger(spec, spec.min)} to ${formatInteger(spec, spec.max)}`
+  if (spec.unit === 'bytes') return `bytes ${limits}`
+  return `an integer ${limits}${spec.unit === undefined || spec.unit === 'count' ? '' : ` ${spec.unit}`}`
 }
 
 /** Bytes with the largest binary unit that divides them, other numbers as they are. */

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 
-/** The version in package.json, which lies two folders above the built `node/cli`. */
+/** The version in our package.json: the nearest one above this file, wherever it was built to. */
 export function version(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
+  let folder = new URL('./', import.meta.url)
+  while (!existsSync(new URL('package.json', folder))) folder = new URL('../', folder)
+  return (JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')) as { version: string }).version
 }

@@ -47,7 +47,7 @@ function describe(spec: OptionSpec): string {
   if (!isScalar(spec)) return spec.sentence
   const absent = spec.absent === undefined ? '' : ` Without a value: ${spec.absent}.`
   const limited = spec.type === 'integer' || spec.type === 'choice' || (spec.type === 'list' && spec.choices)
-  const allowed = limited ? ` (${describeAllowed(spec)}${spec.live ? '; live' : ''})` : spec.live ? ' (live)' : ''
+  const allowed = limited ? ` (${describeAllowed(spec)})` : ''
   return `${spec.sentence}${allowed}${absent}`
 }
 

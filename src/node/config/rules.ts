@@ -45,7 +45,7 @@ function checkAddresses(config: Config, listeners: [string, ListenerConfig][]): 
   for (const [name, listener] of listeners) {
     const key = `mqtt.listeners.${name}`
     const address = listener.type === 'unix' ? `unix:${listener.path}` : `${listener.host}:${listener.port}`
-    if (address.endsWith(':0')) continue
+    if (listener.type !== 'unix' && listener.port === 0) continue
     const other = taken.get(address)
     if (other) problems.push(`${key}: ${address} is used by ${other} too; each needs an address of its own`)
     else taken.set(address, key)

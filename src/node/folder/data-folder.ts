@@ -1,6 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, writeSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { BrokerError } from '../../base/errors.ts'
 import type { HostId } from '../../base/ids.ts'
 import { folderError } from './folder-error.ts'
@@ -39,7 +49,7 @@ export function prepareDataFolder(folder: string): string {
   const path = resolve(folder)
   let names: string[]
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeFolder(path)
     names = readdirSync(path)
   } catch (error) {
     throw folderError(path, error)
@@ -54,6 +64,17 @@ export function prepareDataFolder(folder: string): string {
   }
   readFormat(path)
   return path
+}
+
+/** Not `recursive` of Node, which never returns where a file system refuses with ENOENT, as /proc does. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  if (dirname(path) !== path) makeFolder(dirname(path))
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
 }
 
 /** The host id in the format file; null where there is no such file yet. */
