@@ -1,33 +1,44 @@
-/** The broker's own event-loop delay, read from its Prometheus page while the load runs. */
+/** The broker's own event-loop delay over the measured window, read from its Prometheus page. */
 import type { Broker } from './brokers/index.ts'
+import type { Progress, Spec } from './spec.ts'
 
-const everyMs = 1000
 const answerTimeoutMs = 10_000
 
+export interface EventLoopWatch {
+  /** Follows the run: the page is read when the load is up, and again shortly before it ends. */
+  onLine(line: Progress): void
+  /** `eventLoopP99Ms`; empty for a broker without the page or the metric. */
+  figures(): Promise<Record<string, number>>
+}
+
 /**
- * Reads once a second until called. `eventLoopP99Ms` is the highest p99 seen: a page may count from the start
- * of the broker or since the last reading. Empty for a broker without the page or the metric.
+ * FlockMQ's page counts from the reading before: the first reading starts the period, the second one is the figure,
+ * so that nothing in between cuts the minute into small samples.
  */
-export function watchEventLoop(broker: Broker): () => Record<string, number> {
-  if (broker.apiPort === 0) return () => ({})
+export function watchEventLoop(broker: Broker, spec: Spec): EventLoopWatch {
   const url = `http://${broker.target.host}:${broker.apiPort}/metrics`
-  let highest = -1
-  let underWay = false
-  const read = async () => {
-    if (underWay) return
-    underWay = true
-    try {
-      const page = await fetch(url, { signal: AbortSignal.timeout(answerTimeoutMs) })
-      highest = Math.max(highest, eventLoopP99Seconds(await page.text()) ?? -1)
-    } catch {
-      // A page that does not answer leaves the figure out.
-    }
-    underWay = false
+  const secondAt = spec.warmup + spec.seconds - 1
+  let first: Promise<number | null> | null = null
+  let second: Promise<number | null> | null = null
+  return {
+    onLine({ at }) {
+      if (broker.apiPort === 0) return
+      if (first === null) first = readP99Seconds(url)
+      else if (at >= secondAt) second ??= readP99Seconds(url)
+    },
+    async figures() {
+      const seconds = await (second ?? first)
+      return seconds === null ? {} : { eventLoopP99Ms: seconds * 1000 }
+    },
   }
-  const timer = setInterval(() => void read(), everyMs)
-  return () => {
-    clearInterval(timer)
-    return highest < 0 ? {} : { eventLoopP99Ms: highest * 1000 }
+}
+
+async function readP99Seconds(url: string): Promise<number | null> {
+  try {
+    const page = await fetch(url, { signal: AbortSignal.timeout(answerTimeoutMs) })
+    return eventLoopP99Seconds(await page.text())
+  } catch {
+    return null
   }
 }
 

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { BrokerOptions } from './brokers/index.ts'
 import { compare } from './compare.ts'
+import { STAMP_BYTES } from './generator/codec.ts'
 import { goals } from './goals.ts'
 import { describeSpec, progressLine, resultText } from './report.ts'
 import { runOnce } from './run.ts'
@@ -108,7 +109,7 @@ function loadOptions(command: Command): Command {
       new Option('--version <level>', '3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0').choices(['3', '4', '5']).argParser(level),
     )
     .addOption(new Option('--qos <n>', 'QoS of publishes and subscriptions').choices(['0', '1', '2']).argParser(level))
-    .option('--payload <bytes>', 'bytes of payload, at least 16', atLeast(16))
+    .option('--payload <bytes>', `bytes of payload, at least ${STAMP_BYTES}`, atLeast(STAMP_BYTES))
     .option(
       '--connections <n>',
       'pairs; subscribers (fan-out); publishers (fan-in, shared, retained); clients (idle)',

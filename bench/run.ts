@@ -26,10 +26,13 @@ export async function runOnce(options: BrokerOptions, spec: Spec, onLine: (line:
   const broker = await startBroker(options)
   try {
     const memory = watchMemory(broker.target.pid)
-    const loop = spec.scenario === 'flood' ? watchEventLoop(broker) : null
-    const measured = await generate(broker, spec, onLine)
-    const rss = memory()
-    return { broker: options.name, spec, ...measured, extra: { ...measured.extra, ...loop?.() }, rssMib: rss }
+    const loop = spec.scenario === 'flood' ? watchEventLoop(broker, spec) : null
+    const measured = await generate(broker, spec, (line) => {
+      loop?.onLine(line)
+      onLine(line)
+    }).finally(() => clearInterval(memory.timer))
+    const extra = { ...measured.extra, ...(await loop?.figures()) }
+    return { broker: options.name, spec, ...measured, extra, rssMib: memory.figures() }
   } finally {
     await broker.stop()
   }
@@ -66,16 +69,16 @@ function usageReader(pid: number): () => Pick<Line, 'brokerCpuPercent' | 'rssMib
   }
 }
 
-/** Samples the resident set until called, which gives what it was before, is now, and was at most. */
-function watchMemory(pid: number): () => Result['rssMib'] {
+/** Samples the resident set: what it was before, is now, and was at most. */
+function watchMemory(pid: number): { timer: NodeJS.Timeout; figures(): Result['rssMib'] } {
   const before = pid === 0 ? null : rssMib(pid)
   let peak = before ?? 0
   const timer = setInterval(() => {
     peak = Math.max(peak, rssMib(pid) ?? 0)
   }, rssEveryMs)
-  return () => {
-    clearInterval(timer)
+  const figures = () => {
     const after = pid === 0 ? null : rssMib(pid)
     return before === null || after === null ? null : { before, after, peak: Math.max(peak, after) }
   }
+  return { timer, figures }
 }

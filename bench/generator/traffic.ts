@@ -172,7 +172,7 @@ export class Subscriber extends Link {
     const flow = this.#flow
     const view = this.view
     if ((head & 6) !== 0) this.appendAck((head & 4) === 0 ? PUBACK : PUBREC, packetId)
-    const publisher = end - payload >= 16 ? view.getUint32(payload, true) : this.trackers.length
+    const publisher = end - payload >= STAMP_BYTES ? view.getUint32(payload, true) : this.trackers.length
     if (publisher >= this.trackers.length) {
       flow.strange++
       return

@@ -1,5 +1,5 @@
 /** The generator's codec against mqtt-packet, an independent peer, and against streams cut at every byte. */
-import { generate, type Packet, type IPublishPacket, parser } from 'mqtt-packet'
+import { generate, type IPublishPacket, type Packet, parser } from 'mqtt-packet'
 import { expect, test } from 'vitest'
 import {
   encodeConnect,
