@@ -3,7 +3,9 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { parse } from 'yaml'
 import { run } from '../../src/node/cli/index.ts'
+import { parseStoredPassword, verifyPassword } from '../../src/plugin/auth/password.ts'
 import { builtMain } from '../build.ts'
 import { ANY_PORTS, type CliProcess, runCli, spawnCli } from './run-cli.ts'
 
@@ -282,47 +284,54 @@ describe('config and help', () => {
 })
 
 describe('passwd', () => {
-  test('adds, changes and deletes one user and leaves the other lines alone', async () => {
+  const login = (file: string) =>
+    runCli(['config', 'check', '--set', `plugins.auth=file`, '--set', `plugins.authFile.path=${file}`])
+
+  test('adds, changes and deletes one user and leaves the rest of the file alone', async () => {
     const file = newPath()
-    const password = { input: 'secret one\nnot read\n' }
-    expect((await runCli(['passwd', file, 'alice', '--stdin'], password)).stdout).toBe('added default/alice\n')
-    expect(statSync(file).mode & 0o777).toBe(0o600)
-    expect((await runCli(['passwd', file, 'bob', '--tenant', 'acme', '--stdin'], password)).stdout).toBe(
-      'added acme/bob\n',
+    expect((await runCli(['passwd', file, 'alice', '--stdin'], { input: 'secret one\nnot read\n' })).stdout).toBe(
+      'added default/alice\n',
     )
-    const lines = readFileSync(file, 'utf8').split('\n')
-    expect(lines).toEqual([
-      expect.stringMatching(/^default\/alice:\$scrypt\$ln=\d+,r=8,p=1\$[^$]+\$[^$]+$/),
-      expect.stringMatching(/^acme\/bob:\$scrypt\$/),
-      '',
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    writeFileSync(file, `# people\n${readFileSync(file, 'utf8')}`)
+    const args = ['passwd', file, 'bob', '--tenant', 'acme']
+    expect((await runCli([...args, '--stdin'], { input: 'x' })).stdout).toBe('added acme/bob\n')
+    const before = parse(readFileSync(file, 'utf8')).users
+    expect(before).toEqual([
+      { name: 'alice', password: expect.stringMatching(/^\$scrypt\$/) },
+      { name: 'bob', tenant: 'acme', password: expect.stringMatching(/^\$scrypt\$/) },
     ])
-    writeFileSync(file, `# people\n\n${lines.join('\n')}`)
-    expect((await runCli(['passwd', file, 'alice', '--stdin'], { input: 'two' })).stdout).toBe(
+    const stored = parseStoredPassword(before[0].password)!
+    expect(await verifyPassword(stored, Buffer.from('secret one'))).toBe(true)
+
+    expect((await runCli(['passwd', file, 'alice', '--stdin'], { input: 'two\r\n' })).stdout).toBe(
       'changed default/alice\n',
     )
-    const changed = readFileSync(file, 'utf8').split('\n')
-    expect(changed).toEqual(['# people', '', expect.stringMatching(/^default\/alice:/), lines[1], ''])
-    expect(changed[2]).not.toBe(lines[0])
-    expect((await runCli(['passwd', file, 'bob', '--tenant', 'acme', '--delete'])).stdout).toBe('deleted acme/bob\n')
-    expect(readFileSync(file, 'utf8').split('\n')).toEqual(['# people', '', changed[2], ''])
+    expect((await runCli([...args, '--delete'])).stdout).toBe('deleted acme/bob\n')
+    const after = parse(readFileSync(file, 'utf8')).users
+    expect(after).toHaveLength(1)
+    expect(await verifyPassword(parseStoredPassword(after[0].password)!, Buffer.from('two'))).toBe(true)
+    expect(readFileSync(file, 'utf8')).toMatch(/^# people\n/)
+    expect((await login(file)).code).toBe(0)
   })
 
   test('what it refuses leaves the file alone', async () => {
     const file = newPath()
     const stdin = { input: 'x\n' }
-    expect(await runCli(['passwd', file, 'alice', '--delete'])).toMatchObject({ code: 1 })
-    expect(await runCli(['passwd', file, 'a:b', '--stdin'], stdin)).toMatchObject({ code: 2 })
-    expect(await runCli(['passwd', file, 'a/b', '--stdin'], stdin)).toMatchObject({ code: 2 })
-    expect(await runCli(['passwd', file, 'a', '--tenant', 'x\ny', '--stdin'], stdin)).toMatchObject({ code: 2 })
-    expect(await runCli(['passwd', file, 'alice', '--stdin'], { input: '\n' })).toMatchObject({ code: 2 })
-    expect(await runCli(['passwd', file, 'alice'])).toMatchObject({
-      code: 2,
-      stderr: 'flockmq: There is no terminal to ask for a password: use --stdin\n',
-    })
+    const refused = await Promise.all([
+      runCli(['passwd', file, 'alice', '--delete']),
+      runCli(['passwd', file, 'a', '--tenant', 'x/y', '--stdin'], stdin),
+      runCli(['passwd', file, 'alice', '--stdin'], { input: '\n' }),
+      runCli(['passwd', file, 'alice']),
+      runCli(['passwd', '/nowhere/x', 'alice', '--stdin'], stdin),
+    ])
+    expect(refused.map(({ code, stdout, stderr }) => `${code} ${stdout}${stderr}`)).toEqual([
+      `1 flockmq: There is no user "default/alice" in "${file}"\n`,
+      '2 flockmq: The tenant "x/y" is not allowed: 1 to 64 letters, digits and _ . : @ -\n',
+      '2 flockmq: An empty password is not allowed: nothing was changed\n',
+      '2 flockmq: There is no terminal to ask for a password: use --stdin\n',
+      expect.stringMatching(/^1 flockmq: Cannot change "\/nowhere\/x": ENOENT[^\n]*\n$/),
+    ])
     expect(existsSync(file)).toBe(false)
-    expect(await runCli(['passwd', '/nowhere/x', 'alice', '--stdin'], stdin)).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('Cannot change the password file "/nowhere/x"'),
-    })
   })
 })

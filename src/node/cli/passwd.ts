@@ -1,4 +1,4 @@
-import { chmodSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import type { UserName } from '../../plugin/auth/users-edit.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { promptHidden, readLineFromStdin } from './prompt.ts'
 
@@ -10,34 +10,27 @@ export interface PasswdFlags {
   stdin?: boolean
 }
 
-/** Adds, changes or deletes one line `tenant/user:hash` of a password file; all other lines stay as they are. */
+/** Adds, changes or deletes one user of a file for `plugins.auth: file`. */
 export async function passwd(flags: PasswdFlags): Promise<number> {
-  checkName('tenant', flags.tenant)
-  checkName('user name', flags.user)
-  const name = `${flags.tenant}/${flags.user}`
-  const lines = readLines(flags.file)
-  const index = lines.findIndex((line) => line.startsWith(`${name}:`))
-  if (flags.delete) {
-    if (index < 0) throw new CommandError(EXIT.failed, `There is no user "${name}" in "${flags.file}"`)
-    lines.splice(index, 1)
-  } else {
-    const password = await readPassword(flags.stdin === true)
-    const { hashPassword } = await import('../../plugin/auth/password.ts')
-    const line = `${name}:${await hashPassword(password)}`
-    if (index < 0) lines.push(line)
-    else lines[index] = line
+  const name: UserName = { tenant: flags.tenant, user: flags.user }
+  const shown = `${flags.tenant}/${flags.user}`
+  const { isTenantName, deleteUser, setPassword } = await import('../../plugin/index.ts')
+  if (!isTenantName(flags.tenant)) {
+    throw new CommandError(
+      EXIT.usage,
+      `The tenant "${flags.tenant}" is not allowed: 1 to 64 letters, digits and _ . : @ -`,
+    )
   }
-  replaceFile(flags.file, lines)
-  process.stdout.write(`${flags.delete ? 'deleted' : index < 0 ? 'added' : 'changed'} ${name}\n`)
+  if (flags.delete) {
+    const found = await changing(flags.file, deleteUser(flags.file, name))
+    if (!found) throw new CommandError(EXIT.failed, `There is no user "${shown}" in "${flags.file}"`)
+    process.stdout.write(`deleted ${shown}\n`)
+    return EXIT.ok
+  }
+  const password = await readPassword(flags.stdin === true)
+  const done = await changing(flags.file, setPassword(flags.file, { ...name, password }))
+  process.stdout.write(`${done} ${shown}\n`)
   return EXIT.ok
-}
-
-function checkName(what: string, name: string): void {
-  if (/^[^\p{Cc}:/#+\s][^\p{Cc}:/#+]{0,127}$/u.test(name)) return
-  throw new CommandError(
-    EXIT.usage,
-    `The ${what} ${JSON.stringify(name)} is not allowed: 1 to 128 characters without : / # + and control characters`,
-  )
 }
 
 async function readPassword(fromStdin: boolean): Promise<string> {
@@ -49,37 +42,12 @@ async function readPassword(fromStdin: boolean): Promise<string> {
   return password
 }
 
-function readLines(file: string): string[] {
+/** One line for what the file system refused. */
+async function changing<Result>(file: string, work: Promise<Result>): Promise<Result> {
   try {
-    const text = readFileSync(file, 'utf8')
-    return text === '' ? [] : text.replace(/\n$/, '').split('\n')
+    return await work
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw fileError(file, error)
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
+    throw new CommandError(EXIT.failed, `Cannot change "${file}": ${(error as Error).message}`, { cause: error })
   }
-}
-
-/** Written beside and renamed: a broker that reloads the file never sees half of it. */
-function replaceFile(file: string, lines: readonly string[]): void {
-  try {
-    writeFileSync(`${file}.new`, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 })
-    chmodSync(`${file}.new`, modeOf(file))
-    renameSync(`${file}.new`, file)
-  } catch (error) {
-    throw fileError(file, error)
-  }
-}
-
-function modeOf(file: string): number {
-  try {
-    return statSync(file).mode & 0o777
-  } catch {
-    return 0o600
-  }
-}
-
-function fileError(file: string, error: unknown): CommandError {
-  return new CommandError(EXIT.failed, `Cannot change the password file "${file}": ${(error as Error).message}`, {
-    cause: error,
-  })
 }

@@ -66,8 +66,8 @@ function addControl(program: Command, finish: (exitCode: number) => void): void 
 function addPasswd(program: Command, finish: (exitCode: number) => void): void {
   program
     .command('passwd')
-    .description("Add, change or delete a user in a password file for plugins.auth: 'file'.")
-    .argument('<file>', 'the password file; made where it is missing')
+    .description("Add, change or delete a user in a file for plugins.auth: 'file'.")
+    .argument('<file>', 'the file of users; made where it is missing')
     .argument('<user>', 'user name')
     .option('--tenant <tenant>', 'tenant of the user', 'default')
     .option('--delete', 'delete the user')
@@ -75,8 +75,8 @@ function addPasswd(program: Command, finish: (exitCode: number) => void): void {
     .addHelpText(
       'after',
       examples(
-        'flockmq passwd users.txt alice',
-        'echo "$PASSWORD" | flockmq passwd users.txt alice --tenant acme --stdin',
+        'flockmq passwd users.yml alice',
+        'echo "$PASSWORD" | flockmq passwd users.yml alice --tenant acme --stdin',
       ),
     )
     .action(async (file, user, flags) => finish(await passwd({ ...flags, file, user })))

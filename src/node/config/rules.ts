@@ -1,4 +1,5 @@
-import { isIPv4 } from 'node:net'
+import { isTenantName } from '../../plugin/auth/identity.ts'
+import { isLoopback } from '../../plugin/auth/none.ts'
 import type { Config, ListenerConfig } from './schema.ts'
 
 /** What one option cannot say of itself: options that need or exclude each other. One line for each mistake. */
@@ -9,6 +10,10 @@ export function checkRules(config: Config): string[] {
   problems.push(...checkAddresses(config, listeners), ...checkExposure(config, listeners))
   if (config.plugins.auth === 'file' && config.plugins.authFile.path === null) {
     problems.push("plugins.authFile.path: is needed with plugins.auth: 'file'; write the file with `flockmq passwd`")
+  }
+  for (const name of Object.keys(config.tenants)) {
+    if (isTenantName(name)) continue
+    problems.push(`tenants.${name}: the name is not allowed; must be 1 to 64 letters, digits and _ . : @ -`)
   }
   return problems
 }
@@ -25,6 +30,9 @@ function checkListener(key: string, listener: ListenerConfig): string[] {
   }
   if (tls.requireClientCert && tls.ca === null) {
     problems.push(`${key}.tls.ca: is needed with tls.requireClientCert: the authorities that sign clients`)
+  }
+  if (tls.userFromCert !== 'none' && tls.ca === null) {
+    problems.push(`${key}.tls.ca: is needed with tls.userFromCert: the authorities that sign clients`)
   }
   if (tls.tenantFromCert !== 'none' && !tls.requireClientCert) {
     problems.push(`${key}.tls.tenantFromCert: needs tls.requireClientCert: true, or a client could leave it out`)
@@ -67,9 +75,4 @@ function checkExposure(config: Config, listeners: [string, ListenerConfig][]): s
     )
   }
   return problems
-}
-
-/** True where only this machine can connect. A name other than localhost counts as reachable. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }

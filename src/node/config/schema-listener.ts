@@ -47,6 +47,12 @@ export const LISTENER_OPTIONS = {
     unit: 'count',
     sentence: 'Connections open at a time on this listener.',
   },
+  origins: {
+    type: 'list',
+    default: [],
+    sentence:
+      'Origins from which web pages may open ws and wss, such as https://example.org; an empty list allows all.',
+  },
   tls: {
     type: 'group',
     sentence: 'Certificates of tls and wss; changed files are read again without a restart.',
@@ -74,6 +80,12 @@ export const LISTENER_OPTIONS = {
         default: 'none',
         choices: ['none', 'cn', 'o', 'ou'],
         sentence: "Field of the client certificate's subject that names the tenant.",
+      },
+      userFromCert: {
+        type: 'choice',
+        default: 'none',
+        choices: ['none', 'cn', 'o', 'ou'],
+        sentence: 'Field that names the user: the certificate alone says who it is, and no password is looked at.',
       },
     },
   },

@@ -1,7 +1,11 @@
 import type { GroupOption, OptionTable, OptionValues } from '../../base/option.ts'
+import { FLAPPING_OPTIONS } from '../../plugin/flapping.ts'
 import { SETTINGS } from '../../plugin/settings.ts'
 import { LIMIT_OPTIONS } from './schema-limits.ts'
 import { LISTENER_OPTIONS } from './schema-listener.ts'
+
+const module = <Absent extends string, Sentence extends string>(absent: Absent, sentence: Sentence) =>
+  ({ type: 'string', default: null, absent, sentence }) as const
 
 /**
  * Every key of the configuration, once. The type {@link Config}, the validation, the JSON Schema, `conf/standalone.yml`
@@ -40,6 +44,11 @@ export const SCHEMA = {
         sentence: 'Bounds of this node; what a tenant may use is set under `tenants`.',
         options: LIMIT_OPTIONS,
       },
+      flapping: {
+        type: 'group',
+        sentence: 'Clients that connect and break off again and again.',
+        options: FLAPPING_OPTIONS,
+      },
     },
   },
   api: {
@@ -58,14 +67,12 @@ export const SCHEMA = {
   },
   plugins: {
     type: 'group',
-    sentence: 'Modules that decide for the broker. A path is taken relative to the working folder.',
+    sentence: 'What decides for the broker. A module is a package name, or a path (./my.js) from the working folder.',
     options: {
       auth: {
         type: 'string',
         default: 'none',
-        pattern: '^(none|file|\\.{0,2}/.+)$',
-        allowed: "'none', 'file' or the path of a module, starting with ./, ../ or /",
-        sentence: "Who may connect and do what: 'none' (anybody, everything), 'file' or the path of a module.",
+        sentence: "Who may connect and do what: 'none' (anybody, everything), 'file', or a module.",
       },
       authNone: {
         type: 'group',
@@ -99,7 +106,18 @@ export const SCHEMA = {
       events: {
         type: 'list',
         default: [],
-        sentence: 'Paths of modules that are told of events: connects, drops, refusals.',
+        sentence: 'Modules that are told of events: connects, drops, refusals.',
+      },
+      settings: module('settings of tenants come from the configuration', 'Module that gives settings of tenants.'),
+      throttle: module('only the quotas in the settings count', 'Module that says whether a tenant may use more.'),
+      balancer: module('every client stays here', 'Module that sends clients to other servers (MQTT 5 0x9C, 0x9D).'),
+      deadlineMs: {
+        type: 'integer',
+        default: 5_000,
+        min: 10,
+        max: 60_000,
+        unit: 'ms',
+        sentence: 'How long a module may take for an answer; then the broker answers without it, and refuses in doubt.',
       },
     },
   },
