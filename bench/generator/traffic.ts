@@ -8,7 +8,7 @@
  * Hot path: `onPublish` and `pump`.
  */
 import type { Measured, Qos } from '../spec.ts'
-import { PUBACK, PUBCOMP, PUBREC, PUBREL, type PublishRing } from './codec.ts'
+import { PUBACK, PUBCOMP, PUBREC, PUBREL, type PublishRing, STAMP_BYTES } from './codec.ts'
 import { clockMicros } from './latency.ts'
 import { Link, type LinkOptions } from './link.ts'
 import type { Meter } from './meter.ts'

@@ -23,6 +23,11 @@ async function listen(serve: (socket: Socket) => void): Promise<LinkOptions> {
   return { host: '127.0.0.1', port, version: 4, clientId: 'c' }
 }
 
+/** Waits up to 5 s, on a busy machine too. */
+function eventually(check: () => void): Promise<void> {
+  return vi.waitFor(check, { timeout: 5000, interval: 5 })
+}
+
 const connack = Buffer.from([0x20, 2, 0, 0])
 
 function messages(count: number, payloadBytes: number): Buffer {
@@ -55,7 +60,7 @@ test.each([
   flow.publishers.push(publisher(options, flow))
   const subscriber = new Subscriber(options, flow, 0, [tracker])
   await subscriber.open()
-  await vi.waitFor(() => expect(tracker.received).toBe(count))
+  await eventually(() => expect(tracker.received).toBe(count))
   expect([tracker.duplicated, tracker.outOfOrder, flow.strange]).toEqual([0, 0, 0])
   await subscriber.close()
 })
@@ -83,12 +88,12 @@ test('a publisher keeps within its window of unacknowledged messages, and stops 
   flow.running = true
   sender.pump()
   sender.pump()
-  await vi.waitFor(() => expect(ids).toEqual([1, 2, 3, 4]))
+  await eventually(() => expect(ids).toEqual([1, 2, 3, 4]))
   socket?.write(Buffer.from([0x40, 2, 0, 1, 0x40, 2, 0, 2, 0x40, 2, 0, 3]))
-  await vi.waitFor(() => expect(ids).toEqual([1, 2, 3, 4, 5, 6]))
+  await eventually(() => expect(ids).toEqual([1, 2, 3, 4, 5, 6]))
   expect(sender.done).toBe(false)
   socket?.write(Buffer.from([0x40, 2, 0, 4, 0x40, 2, 0, 5, 0x40, 2, 0, 6]))
-  await vi.waitFor(() => expect(sender.done).toBe(true))
+  await eventually(() => expect(sender.done).toBe(true))
   expect(account([sender], [[new OrderedTracker()]])).toMatchObject({ sent: 6, lost: 6 })
   await sender.close()
 })
@@ -121,7 +126,7 @@ test('the open loop sends at once, whatever is unanswered, with the intended tim
   flow.running = true
   sender.pump()
   for (const intended of [10, 20, 30]) sender.sendAt(intended)
-  await vi.waitFor(() => expect(stamps).toEqual([10, 20, 30]))
+  await eventually(() => expect(stamps).toEqual([10, 20, 30]))
   await sender.close()
 })
 
@@ -150,7 +155,7 @@ test('a message of somebody else is counted as strange, not as received', async 
   const flow = new Flow(new Meter(0))
   const subscriber = new Subscriber(options, flow, 0, [new OrderedTracker()])
   await subscriber.open()
-  await vi.waitFor(() => expect(flow.strange).toBe(1))
+  await eventually(() => expect(flow.strange).toBe(1))
   expect(flow.meter.received).toBe(0)
   await subscriber.close()
 })
