@@ -48,7 +48,9 @@ export type Receiver =
   | { kind: 'plugin'; broker: string; receiver: string }
 
 /** A node with `count` transient members, or the group's own inbox (it has a persistent member). */
-export type GroupMember = { kind: 'node'; node: string; count: number } | { kind: 'inbox'; inbox: InboxId }
+export type GroupMember =
+  | { kind: 'node'; node: string; count: number }
+  | { kind: 'inbox'; inbox: InboxId; incarnation: number }
 
 export interface SubscriptionOptions {
   qos: QoS

@@ -194,8 +194,11 @@ export interface FeedSink {
 export interface Feed {
   /** QoS 1: PUBACK; QoS 2 after PUBCOMP: trimmed lazily, awaited by nobody. Gives credit back. */
   acknowledge(sequence: number): void
-  /** QoS 2: PUBREC with success. `done` when the marker is committed: only then may PUBREL leave. */
-  received(sequence: number, done: (error: Error | null) => void): void
+  /**
+   * QoS 2: PUBREC with success. `done` when the marker is committed: only then may PUBREL leave. `packetId` is kept
+   * with the marker, for a group's entry whose id the front end chose.
+   */
+  received(sequence: number, packetId: number, done: (error: Error | null) => void): void
   /** QoS 0 of an attached session: straight through, kept nowhere. False where the sink is gone. */
   close(): void
 }

@@ -1,0 +1,135 @@
+import type { InboxId } from '../../base/ids.ts'
+import { type Message, NO_EXPIRY } from '../../base/message.ts'
+import type { Attached, AttachRequest, InboxLimits, InboxSubscription, Will } from '../../inbox/index.ts'
+import type { TenantSettings } from '../../plugin/index.ts'
+import { type Connect, REASON } from '../codec/index.ts'
+import type { Attachment } from '../session/effects.ts'
+import type { Agreement } from '../session/negotiate.ts'
+import type { Connection } from './connection.ts'
+import type { FrontEnd } from './front-end.ts'
+import type { Registered } from './registry.ts'
+
+/** An attachment with the subscriptions that the session had. */
+export interface AttachOutcome extends Attachment {
+  subscriptions: readonly InboxSubscription[]
+}
+
+export interface AttachRefusal {
+  reasonCode: number
+  reason: string
+  serverReference?: string
+}
+
+/**
+ * Makes a connection the owner of its session: the older connection of the client id is gone, what the inbox service
+ * must know is committed, when this resolves. Never rejects.
+ *
+ * A session without expiry and without will leaves no trace in the inbox service; but one that an earlier connection
+ * left there is resumed, or ended by clean start.
+ */
+export async function attach(
+  front: FrontEnd,
+  connection: Connection,
+  who: Registered,
+  agreement: Agreement,
+  connect: Connect,
+): Promise<AttachOutcome | AttachRefusal> {
+  try {
+    const refusal = await judge(front, connection, agreement, connect)
+    if (refusal !== null) return refusal
+    const older = front.registry.claim(connection.tenant, agreement.clientId, who)
+    if (older !== null) await older
+    return await attachSession(front, connection, agreement, connect)
+  } catch (error) {
+    front.log.warn(
+      { err: error, tenant: connection.tenant, clientId: agreement.clientId },
+      'Could not attach a session',
+    )
+    return { reasonCode: REASON.SERVER_UNAVAILABLE, reason: 'The session is not available now' }
+  }
+}
+
+async function judge(
+  front: FrontEnd,
+  connection: Connection,
+  agreement: Agreement,
+  connect: Connect,
+): Promise<AttachRefusal | null> {
+  const { tenant } = connection
+  const redirect = front.balancer.redirect({
+    tenant,
+    clientId: agreement.clientId,
+    address: connection.control.info.remoteAddress,
+  })
+  if (redirect !== null) {
+    const reasonCode = redirect.permanent ? REASON.SERVER_MOVED : REASON.USE_ANOTHER_SERVER
+    return { reasonCode, reason: 'Use another server', serverReference: redirect.reference }
+  }
+  const present = front.registry.get(tenant, agreement.clientId) !== undefined
+  if (!present && !front.admits(tenant)) {
+    return { reasonCode: REASON.QUOTA_EXCEEDED, reason: 'The tenant has all the connections it may have' }
+  }
+  const { will } = connect
+  if (will === null) return null
+  if (!front.router.allowsTopic(tenant, will.topic, Buffer.byteLength(will.topic))) {
+    return { reasonCode: REASON.TOPIC_NAME_INVALID, reason: "The will's topic is longer or deeper than allowed" }
+  }
+  const { permissions } = connection.session.identity!
+  const allowed = permissions.all || (await permissions.publish(will.topic, will.qos, will.retain))
+  return allowed ? null : { reasonCode: REASON.NOT_AUTHORIZED, reason: 'The client may not publish its will' }
+}
+
+async function attachSession(
+  front: FrontEnd,
+  connection: Connection,
+  agreement: Agreement,
+  connect: Connect,
+): Promise<AttachOutcome> {
+  const key = { tenant: connection.tenant, inbox: agreement.clientId as InboxId }
+  const needed = agreement.expirySeconds > 0 || connect.will !== null || (await front.inbox.head(key)) !== null
+  if (!needed) return { owner: null, persistent: false, sessionPresent: false, subscriptions: [] }
+  const { identity, settings } = connection.session
+  const request: AttachRequest = {
+    ...key,
+    connection: front.nextConnectionId(),
+    node: front.node,
+    cleanStart: agreement.cleanStart,
+    expirySeconds: agreement.expirySeconds,
+    will: connect.will === null ? null : toWill(front, agreement, connect.will),
+    client: { user: identity!.user, address: connection.control.info.remoteAddress, protocol: agreement.version },
+    limits: toLimits(settings!),
+  }
+  const attached: Attached = await front.inbox.attach(request)
+  if (attached.ended !== null) {
+    void front.routes.remove(key, attached.ended.incarnation, attached.ended.subscriptions)
+  }
+  return {
+    owner: attached.owner,
+    persistent: agreement.expirySeconds > 0 || attached.sessionPresent,
+    sessionPresent: attached.sessionPresent,
+    subscriptions: attached.subscriptions,
+  }
+}
+
+function toWill(front: FrontEnd, agreement: Agreement, will: NonNullable<Connect['will']>): Will {
+  const message: Message = {
+    topic: will.topic,
+    payload: will.payload,
+    qos: will.qos,
+    retain: will.retain,
+    properties: will.rawProperties,
+    expirySeconds: will.properties.messageExpiryInterval ?? NO_EXPIRY,
+    timestamp: front.hlc.next(front.clock.now()),
+    publisher: agreement.clientId,
+  }
+  return { message, delaySeconds: will.properties.willDelayInterval ?? 0 }
+}
+
+function toLimits(settings: TenantSettings): InboxLimits {
+  return {
+    messagesMax: settings.queueMessagesMax,
+    bytesMax: settings.queueBytesMax,
+    dropPolicy: settings.queueDropPolicy,
+    filtersMax: settings.filtersPerSessionMax,
+  }
+}

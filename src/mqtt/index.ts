@@ -1,0 +1,6 @@
+export { SessionRoutes } from './connection/session-routes.ts'
+export type { MqttOptions, MqttParts } from './contract.ts'
+export type { ListenerOptions } from './listener/index.ts'
+export { LocalTable } from './routing/local-table.ts'
+export { Router } from './routing/router.ts'
+export { checkMqttOptions, MqttServer } from './server.ts'

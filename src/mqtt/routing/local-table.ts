@@ -1,0 +1,188 @@
+import type { TenantId } from '../../base/ids.ts'
+import type { Dist, RouteChange, SubscriptionOptions } from '../../dist/index.ts'
+import { type LocalTarget, type Subscriber, toTarget } from './subscriber.ts'
+
+export type RouteDone = (error: Error | null) => void
+
+/** One shared group's members on this node. */
+export interface LocalGroup {
+  readonly ordered: boolean
+  readonly members: LocalTarget[]
+  /** Where the next round robin starts. */
+  next: number
+  readonly route: NodeRoute
+}
+
+interface TenantTable {
+  filters: Map<string, { subscribers: Map<Subscriber, SubscriptionOptions>; route: NodeRoute }>
+  groups: Map<string, LocalGroup>
+}
+
+/**
+ * This node's transient subscriptions: filter -> connections, and the node's own route for each filter.
+ *
+ * A filter has one route however many subscribers it has here. A subscription counts once its route is applied on
+ * every match replica: the callback of {@link subscribe} waits for that, also for the second subscriber while the
+ * first one's is under way.
+ */
+export class LocalTable {
+  readonly #tenants = new Map<TenantId, TenantTable>()
+  readonly #dist: Dist
+  readonly #node: string
+  /** Incarnation of this node's routes: grows with every change. */
+  #incarnation: number
+  subscriptions = 0
+
+  /** @param firstIncarnation greater than any this node used before: a hybrid timestamp */
+  constructor(dist: Dist, node: string, firstIncarnation: number) {
+    this.#dist = dist
+    this.#node = node
+    this.#incarnation = firstIncarnation
+  }
+
+  subscribers(tenant: TenantId, filter: string): ReadonlyMap<Subscriber, SubscriptionOptions> | undefined {
+    return this.#tenants.get(tenant)?.filters.get(filter)?.subscribers
+  }
+
+  group(tenant: TenantId, group: string, filter: string, ordered: boolean): LocalGroup | undefined {
+    return this.#tenants.get(tenant)?.groups.get(groupKey(group, filter, ordered))
+  }
+
+  /** Adds or replaces a subscription. */
+  subscribe(tenant: TenantId, filter: string, who: Subscriber, options: SubscriptionOptions, done: RouteDone): void {
+    const table = this.#table(tenant)
+    let known = table.filters.get(filter)
+    if (known === undefined) {
+      known = { subscribers: new Map(), route: new NodeRoute() }
+      table.filters.set(filter, known)
+    }
+    if (!known.subscribers.has(who)) this.subscriptions++
+    known.subscribers.set(who, options)
+    this.#dist.touch(tenant, filter)
+    if (known.subscribers.size === 1) known.route.begin()
+    known.route.wait(done, (finished) => this.#change('add', { tenant, filter, kind: 'node' }, finished))
+  }
+
+  unsubscribe(tenant: TenantId, filter: string, who: Subscriber): void {
+    const table = this.#tenants.get(tenant)
+    const known = table?.filters.get(filter)
+    if (!table || !known?.subscribers.delete(who)) return
+    this.subscriptions--
+    this.#dist.touch(tenant, filter)
+    if (known.subscribers.size > 0) return
+    table.filters.delete(filter)
+    this.#change('remove', { tenant, filter, kind: 'node' }, ignore)
+    if (table.filters.size === 0 && table.groups.size === 0) this.#tenants.delete(tenant)
+  }
+
+  join(key: GroupName, who: Subscriber, options: SubscriptionOptions, done: RouteDone): void {
+    const table = this.#table(key.tenant)
+    const name = groupKey(key.group, key.filter, key.ordered)
+    let known = table.groups.get(name)
+    if (known === undefined) {
+      known = { ordered: key.ordered, members: [], next: 0, route: new NodeRoute() }
+      table.groups.set(name, known)
+    }
+    const member = known.members.findIndex((candidate) => candidate.subscriber === who)
+    if (member >= 0) {
+      known.members[member] = toTarget(who, options)
+      return known.route.wait(done, null)
+    }
+    known.members.push(toTarget(who, options))
+    this.subscriptions++
+    known.route.begin()
+    const count = known.members.length
+    known.route.wait(done, (finished) => this.#change('add', { ...key, kind: 'group', count }, finished))
+  }
+
+  leave(key: GroupName, who: Subscriber): void {
+    const table = this.#tenants.get(key.tenant)
+    const name = groupKey(key.group, key.filter, key.ordered)
+    const known = table?.groups.get(name)
+    const index = known?.members.findIndex((candidate) => candidate.subscriber === who) ?? -1
+    if (!table || !known || index < 0) return
+    known.members.splice(index, 1)
+    this.subscriptions--
+    const count = known.members.length
+    if (count === 0) table.groups.delete(name)
+    this.#change(count === 0 ? 'remove' : 'add', { ...key, kind: 'group', count }, ignore)
+    if (table.filters.size === 0 && table.groups.size === 0) this.#tenants.delete(key.tenant)
+  }
+
+  #table(tenant: TenantId): TenantTable {
+    let table = this.#tenants.get(tenant)
+    if (table === undefined) {
+      table = { filters: new Map(), groups: new Map() }
+      this.#tenants.set(tenant, table)
+    }
+    return table
+  }
+
+  #change(op: 'add' | 'remove', what: NodeRouteName, done: RouteDone): void {
+    const change: RouteChange = {
+      op,
+      tenant: what.tenant,
+      filter: what.filter,
+      incarnation: ++this.#incarnation,
+      receiver:
+        what.kind === 'node'
+          ? { kind: 'node', node: this.#node }
+          : {
+              kind: 'group',
+              group: what.group,
+              ordered: what.ordered,
+              member: { kind: 'node', node: this.#node, count: what.count },
+            },
+    }
+    this.#dist.changeWith(change, done)
+  }
+}
+
+export interface GroupName {
+  tenant: TenantId
+  group: string
+  filter: string
+  ordered: boolean
+}
+
+type NodeRouteName = { kind: 'node'; tenant: TenantId; filter: string } | ({ kind: 'group'; count: number } & GroupName)
+
+/**
+ * The route of one filter: pending until its latest add was applied. Order needs no state here: changes of one key are
+ * applied in the order of the calls, and the higher incarnation wins.
+ */
+class NodeRoute {
+  #generation = 0
+  #present = 0
+  #waiting: { generation: number; done: RouteDone }[] = []
+  #started = 0
+
+  /** A new add is needed. */
+  begin(): void {
+    this.#generation++
+  }
+
+  /** Calls back when the latest add is applied; starts it with `start` where it is not under way. */
+  wait(done: RouteDone, start: ((finished: RouteDone) => void) | null): void {
+    const generation = this.#generation
+    if (this.#present === generation) return done(null)
+    this.#waiting.push({ generation, done })
+    if (this.#started === generation || start === null) return
+    this.#started = generation
+    start((error) => this.#finished(generation, error))
+  }
+
+  #finished(generation: number, error: Error | null): void {
+    if (error === null) this.#present = Math.max(this.#present, generation)
+    else if (this.#started === generation) this.#started = 0
+    const settled = this.#waiting.filter((waiter) => waiter.generation <= generation)
+    this.#waiting = this.#waiting.filter((waiter) => waiter.generation > generation)
+    for (const waiter of settled) waiter.done(error)
+  }
+}
+
+function groupKey(group: string, filter: string, ordered: boolean): string {
+  return `${ordered ? 'o' : 's'}/${group}/${filter}`
+}
+
+function ignore(): void {}

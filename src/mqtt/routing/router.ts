@@ -1,0 +1,320 @@
+/**
+ * Sends a message to everybody it concerns: the front end's side of `dist`.
+ *
+ * Hot path: {@link Router.deliverLocal} serves every message for this node's transient subscribers without an
+ * allocation; what needs `inbox`, `retain` or a group goes through {@link Router.publish} (bench: `pairs`, `shared`).
+ */
+import type { InboxId, TenantId } from '../../base/ids.ts'
+import type { Logger } from '../../base/logging.ts'
+import type { Message } from '../../base/message.ts'
+import type { Dist, MatchedGroup, MatchedInbox, SubBroker, TopicEntry } from '../../dist/index.ts'
+import type { Inbox, InsertResult, InsertTarget } from '../../inbox/index.ts'
+import type { SettingsSource } from '../../plugin/index.ts'
+import type { Retain } from '../../retain/index.ts'
+import { checkTopicName, REASON } from '../codec/index.ts'
+import { Fanout, withoutNoLocal } from './fanout.ts'
+import { pickLocalMember } from './group-choice.ts'
+import type { LocalTable } from './local-table.ts'
+import { Publication } from './publication.ts'
+import type { LocalTarget, Subscriber } from './subscriber.ts'
+import { TopicCache, type TopicSlot } from './topic-cache.ts'
+
+export interface RouterParts {
+  dist: Dist
+  inbox: Inbox
+  retain: Retain
+  table: LocalTable
+  settings: SettingsSource
+  /** Sub-brokers of plugins by name. */
+  brokers: ReadonlyMap<string, SubBroker>
+  node: string
+  log: Logger
+  /** An entry of a queue gave way or an insert found no room. */
+  queueDropped(tenant: TenantId, inbox: InboxId, topic: string): void
+}
+
+/**
+ * A QoS 2 publish of a persistent session: inboxes drop repetitions by its number. `repeated`: it may have been routed
+ * before, so those who cannot tell a repetition (transient subscribers) do not get it.
+ */
+export type Dedup = { publisher: InboxId; number: number; repeated: boolean } | null
+
+/** `matched` counts receivers, 0 = nobody. */
+export type Published = (error: Error | null, matched: number) => void
+
+export class Router {
+  readonly #parts: RouterParts
+  readonly #topics = new TopicCache()
+  readonly #stored = new Publication()
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts
+  }
+
+  /** The routes of a topic given as bytes, or the reason code that refuses the topic. */
+  find(tenant: TenantId, buffer: Buffer, start: number, end: number): TopicSlot | number {
+    const known = this.#topics.find(tenant, buffer, start, end)
+    if (known !== null) return known
+    const failure = checkTopicName(buffer, start, end)
+    if (failure !== 0) return failure
+    const topic = buffer.toString('utf8', start, end)
+    if (!this.allowsTopic(tenant, topic, end - start)) return REASON.TOPIC_NAME_INVALID
+    return this.#topics.keep(tenant, buffer, start, end, this.#parts.dist.match(tenant, topic))
+  }
+
+  /** The same, for a topic that was checked before. */
+  match(tenant: TenantId, topic: string): TopicEntry {
+    return this.#parts.dist.match(tenant, topic)
+  }
+
+  /** The tenant's limits on topics. */
+  allowsTopic(tenant: TenantId, topic: string, bytes: number): boolean {
+    const settings = this.#parts.settings.of(tenant)
+    if (bytes > settings.topicBytesMax) return false
+    let levels = 1
+    let levelStart = 0
+    for (let i = 0; i <= topic.length; i++) {
+      if (i < topic.length && topic.charCodeAt(i) !== 0x2f) continue
+      if (i - levelStart > settings.topicLevelBytesMax) return false
+      levelStart = i + 1
+      if (i < topic.length) levels++
+    }
+    return levels <= settings.topicLevelsMax
+  }
+
+  fanout(entry: TopicEntry): Fanout {
+    let fanout = entry.derived as Fanout | null
+    if (fanout === null) {
+      fanout = new Fanout(entry, this.#parts.table, this.#parts.node)
+      entry.derived = fanout
+    }
+    return fanout
+  }
+
+  /** Sends to this node's transient subscribers. */
+  deliverLocal(publication: Publication, fanout: Fanout): void {
+    if (publication.qos !== 0 || publication.retain) {
+      const targets = fanout.targets
+      for (let i = 0; i < targets.length; i++) deliverTo(publication, targets[i]!)
+      return
+    }
+    if (fanout.plain3.length > 0) sendPlain(publication, fanout.plain3, 4)
+    if (fanout.plain5.length > 0) sendPlain(publication, fanout.plain5, 5)
+    const special = fanout.special
+    for (let i = 0; i < special.length; i++) deliverTo(publication, special[i]!)
+  }
+
+  /**
+   * Routes a message to everybody. `done` is called once: when every matching inbox and, with RETAIN, the retained
+   * message is committed; at once where there is nothing to wait for. For QoS 0 it waits for nothing.
+   */
+  publish(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Dedup, done: Published): void {
+    const fanout = this.fanout(entry)
+    const waiter = new Waiter(publication.qos > 0, done)
+    const again = dedup?.repeated ?? false
+    if (!again) this.deliverLocal(publication, fanout)
+    waiter.matched += fanout.targets.length
+    if (publication.retain) this.#retain(tenant, publication, waiter)
+    if (!fanout.localOnly) this.#deliverBeyond(tenant, publication, entry, dedup, waiter)
+    waiter.close()
+  }
+
+  /** Publishes a message that did not come from a packet: a will, the API's. */
+  publishMessage(tenant: TenantId, message: Message, dedup: Dedup = null): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#stored.fromMessage(message)
+      this.publish(tenant, this.#stored, this.match(tenant, message.topic), dedup, (error, matched) =>
+        error ? reject(error) : resolve(matched),
+      )
+    })
+  }
+
+  #deliverBeyond(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Dedup, waiter: Waiter): void {
+    const targets: InsertTarget[] = []
+    for (const inbox of entry.inboxes) {
+      const target = toInsertTarget(inbox, publication)
+      if (target !== null) targets.push(target)
+    }
+    const again = dedup?.repeated ?? false
+    for (const group of entry.groups) {
+      if (!this.#deliverToGroup(tenant, publication, group, targets, again)) continue
+      waiter.matched++
+    }
+    waiter.matched += targets.length
+    if (targets.length > 0) this.#insert(tenant, publication, targets, dedup, entry, waiter)
+    for (const plugin of again ? [] : entry.plugins) {
+      const broker = this.#parts.brokers.get(plugin.broker)
+      if (!broker) continue
+      waiter.matched++
+      const settle = waiter.expect()
+      broker.deliver([{ tenant, message: publication.message(), receivers: [plugin.receiver] }]).then(
+        () => settle(null),
+        (error: unknown) => settle(error instanceof Error ? error : new Error(String(error))),
+      )
+    }
+  }
+
+  #deliverToGroup(
+    tenant: TenantId,
+    publication: Publication,
+    group: MatchedGroup,
+    targets: InsertTarget[],
+    again: boolean,
+  ): boolean {
+    let inbox: InsertTarget | null = null
+    for (const member of group.members) {
+      if (member.kind === 'inbox') inbox = groupTarget(member.inbox, member.incarnation, publication)
+    }
+    const local = this.#parts.table.group(tenant, group.group, group.filter, group.ordered)
+    // A transient member with room is online now; the group's inbox takes the rest.
+    const chosen = local && !again ? pickLocalMember(local, publication.publisher, inbox === null) : null
+    if (chosen !== null) deliverTo(publication, chosen)
+    else if (inbox !== null) targets.push(inbox)
+    return chosen !== null
+  }
+
+  #insert(
+    tenant: TenantId,
+    publication: Publication,
+    targets: InsertTarget[],
+    dedup: Dedup,
+    entry: TopicEntry,
+    waiter: Waiter,
+  ): void {
+    const settle = waiter.expect()
+    const message = publication.message()
+    this.#parts.inbox.insert(tenant, { message, targets, dedup }, (error, results) => {
+      if (results !== null) this.#checkResults(tenant, message, targets, results, entry)
+      settle(error)
+    })
+  }
+
+  #checkResults(
+    tenant: TenantId,
+    message: Message,
+    targets: readonly InsertTarget[],
+    results: readonly InsertResult[],
+    entry: TopicEntry,
+  ): void {
+    for (let i = 0; i < results.length; i++) {
+      if (results[i] === 'dropped') this.#parts.queueDropped(tenant, targets[i]!.inbox, message.topic)
+      else if (results[i] === 'absent') this.#removeStale(tenant, targets[i]!, entry)
+    }
+  }
+
+  /** The session is gone or newer: its route goes by incarnation, so that a newer one stays. */
+  #removeStale(tenant: TenantId, target: InsertTarget, entry: TopicEntry): void {
+    const matched = entry.inboxes.find((inbox) => inbox.inbox === target.inbox)
+    for (const { filter, ...options } of matched?.subscriptions ?? []) {
+      this.#parts.dist.changeWith(
+        {
+          op: 'remove',
+          tenant,
+          filter,
+          receiver: { kind: 'inbox', inbox: target.inbox, options },
+          incarnation: target.incarnation,
+        },
+        (error) => {
+          if (error) this.#parts.log.warn({ err: error, tenant, filter }, 'Could not remove a stale route')
+        },
+      )
+    }
+  }
+
+  #retain(tenant: TenantId, publication: Publication, waiter: Waiter): void {
+    const settings = this.#parts.settings.of(tenant)
+    const settle = waiter.expect()
+    const limits = { topicsMax: settings.retainTopicsMax, bytesMax: settings.retainBytesMax }
+    this.#parts.retain.set(tenant, publication.message(), limits).then(
+      () => settle(null),
+      (error: unknown) => settle(error instanceof Error ? error : new Error(String(error))),
+    )
+  }
+}
+
+/** Counts what a publish waits for; the first error wins. */
+class Waiter {
+  matched = 0
+  #open = 1
+  #error: Error | null = null
+  readonly #waits: boolean
+  readonly #done: Published
+
+  constructor(waits: boolean, done: Published) {
+    this.#waits = waits
+    this.#done = done
+  }
+
+  expect(): (error: Error | null) => void {
+    if (!this.#waits) return ignore
+    this.#open++
+    return (error) => {
+      this.#error ??= error
+      this.close()
+    }
+  }
+
+  close(): void {
+    if (--this.#open === 0) this.#done(this.#error, this.matched)
+  }
+}
+
+function ignore(): void {}
+
+function deliverTo(publication: Publication, target: LocalTarget): void {
+  if (target.noLocal && target.subscriber.clientId === publication.publisher) {
+    const reduced = withoutNoLocal(target)
+    if (reduced !== null) target.subscriber.deliver(publication, reduced)
+    return
+  }
+  target.subscriber.deliver(publication, target)
+}
+
+function sendPlain(publication: Publication, subscribers: readonly Subscriber[], version: 4 | 5): void {
+  const template = publication.template(version, false)
+  const size = template.end - template.start
+  for (let i = 0; i < subscribers.length; i++) {
+    sendQos0(subscribers[i]!, template.buffer, template.start, size, 1)
+    if (subscribers[i]!.streaming) subscribers[i]!.noteLive(publication.topic, publication.timestamp)
+  }
+}
+
+/** Appends `count` QoS 0 packets of `size` bytes in all, or drops them where the client is too slow. */
+export function sendQos0(subscriber: Subscriber, buffer: Buffer, start: number, size: number, count: number): void {
+  const output = subscriber.output
+  if (output.unsentBytes + output.pendingBytes + size > subscriber.outputBytesMax) {
+    subscriber.dropped(count, 'slow-consumer')
+    return
+  }
+  if (size > subscriber.clientPacketBytesMax && count === 1) {
+    subscriber.dropped(1, 'too-large')
+    return
+  }
+  output.append(buffer, start, start + size)
+}
+
+const NO_IDS: readonly number[] = []
+
+function toInsertTarget(matched: MatchedInbox, publication: Publication): InsertTarget | null {
+  let qos = matched.qos
+  let ids = matched.subscriptionIds
+  let retainAsPublished = matched.retainAsPublished
+  if (matched.noLocal && matched.inbox === (publication.publisher as InboxId)) {
+    const left = matched.subscriptions.filter((subscription) => !subscription.noLocal)
+    if (left.length === 0) return null
+    qos = Math.max(...left.map((subscription) => subscription.qos)) as typeof qos
+    ids = left.map((subscription) => subscription.subscriptionId).filter((id) => id !== 0)
+    retainAsPublished = left.some((subscription) => subscription.retainAsPublished)
+  }
+  return {
+    inbox: matched.inbox,
+    incarnation: matched.incarnation,
+    qos: publication.qos < qos ? publication.qos : qos,
+    retain: publication.retain && retainAsPublished,
+    subscriptionIds: ids,
+  }
+}
+
+function groupTarget(inbox: InboxId, incarnation: number, publication: Publication): InsertTarget {
+  return { inbox, incarnation, qos: publication.qos, retain: publication.retain, subscriptionIds: NO_IDS }
+}

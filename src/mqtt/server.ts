@@ -1,0 +1,148 @@
+import { randomBytes } from 'node:crypto'
+import { BrokerError } from '../base/errors.ts'
+import type { TenantId } from '../base/ids.ts'
+import type { MetricSink, MetricSource } from '../base/metrics.ts'
+import { REASON } from './codec/index.ts'
+import { Connection } from './connection/connection.ts'
+import { Counters } from './connection/counters.ts'
+import { FlushQueue } from './connection/flush-queue.ts'
+import type { FrontEnd } from './connection/front-end.ts'
+import { Registry } from './connection/registry.ts'
+import { Turn } from './connection/turn.ts'
+import type { MqttOptions, MqttParts } from './contract.ts'
+import {
+  Admission,
+  type ConnectionInfo,
+  type Listener,
+  ListenerMetrics,
+  openListeners,
+  type Transport,
+} from './listener/index.ts'
+
+/** How often deadlines (keep-alive, CONNECT) are looked at. */
+const TICK_MS = 250
+/** Connections closed at a time when the node stops. */
+const STOP_SLICE = 500
+
+/** The protocol front end of a node: its listeners and connections. */
+export class MqttServer implements MetricSource {
+  readonly #parts: MqttParts
+  readonly #options: MqttOptions
+  readonly #front: FrontEnd
+  readonly #connections = new Set<Connection>()
+  readonly #admission: Admission
+  #listeners: Listener[] = []
+  #listenerMetrics: ListenerMetrics | null = null
+  #endTicks: () => void = () => {}
+  #stopping = false
+  /** A process over its byte budget takes no new connection; what is there is kept. */
+  #overBudget = false
+  #nextConnection = 0
+
+  constructor(parts: MqttParts, options: MqttOptions) {
+    this.#parts = parts
+    this.#options = options
+    this.#admission = new Admission(options.connectionsMax)
+    this.#front = this.#createFront()
+  }
+
+  /** Opens the listeners; until then nobody can connect. */
+  async start(): Promise<readonly Listener[]> {
+    const { clock, log } = this.#parts
+    this.#listeners = await openListeners(this.#options.listeners, (transport, info) => this.#accept(transport, info), {
+      clock,
+      logger: log,
+      admission: this.#admission,
+      connectionRatePerSecond: this.#options.connectionRatePerSecond,
+      handshakeTimeoutMs: this.#options.connectTimeoutMs,
+      handshakesMax: this.#options.handshakesMax,
+      messageBytesMax: this.#options.packetBytesMax,
+    })
+    this.#listenerMetrics = new ListenerMetrics(this.#listeners)
+    this.#tick()
+    return this.#listeners
+  }
+
+  /** Closes the listeners, tells version 5 clients, and gives every session up before it resolves. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    await Promise.all(this.#listeners.map((listener) => listener.close()))
+    const connections = [...this.#connections]
+    for (let i = 0; i < connections.length; i += STOP_SLICE) {
+      const slice = connections.slice(i, i + STOP_SLICE)
+      await Promise.all(
+        slice.map((connection) => connection.control.leave(REASON.SERVER_SHUTTING_DOWN, 'The server is stopping')),
+      )
+    }
+    this.#endTicks()
+  }
+
+  /** Connections of the process. */
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  collect(sink: MetricSink): void {
+    this.#front.counters.collect(sink)
+    this.#listenerMetrics?.collect(sink)
+    let input = 0
+    let output = 0
+    for (const connection of this.#connections) {
+      input += connection.bufferedBytes
+      output += connection.output.waitingBytes
+    }
+    sink.gauge('flockmq_mqtt_input_bytes', 'Bytes read and not handled yet', input)
+    sink.gauge('flockmq_mqtt_output_bytes', 'Bytes that wait for slow clients', output)
+  }
+
+  #accept(transport: Transport, info: ConnectionInfo): void {
+    if (this.#stopping || this.#overBudget) return transport.destroy()
+    const connection = new Connection(this.#front, transport, info)
+    this.#connections.add(connection)
+    connection.control.onGone = () => this.#connections.delete(connection)
+  }
+
+  #tick(): void {
+    const { clock } = this.#parts
+    const now = clock.monotonic()
+    this.#overBudget = process.memoryUsage.rss() > this.#options.processBytesMax
+    for (const connection of this.#connections) {
+      if (connection.session.deadlineMs <= now) connection.control.end({ type: 'tick' })
+    }
+    this.#endTicks = clock.after(TICK_MS, () => this.#tick())
+  }
+
+  #createFront(): FrontEnd {
+    const { parts, options } = { parts: this.#parts, options: this.#options }
+    const counters = new Counters()
+    const defer = (callback: () => void) => void setImmediate(callback)
+    const turn = new Turn(options.turnMsMax, () => parts.clock.monotonic(), defer)
+    const registry = new Registry()
+    counters.turnDeferrals = () => turn.deferrals
+    counters.subscriptions = () => parts.table.subscriptions
+    const run = randomBytes(8).toString('hex')
+    return {
+      ...parts,
+      registry,
+      counters,
+      flush: new FlushQueue(defer),
+      turn,
+      defer,
+      limits: {
+        packetBytesMax: options.packetBytesMax,
+        connectTimeoutMs: options.connectTimeoutMs,
+        outputBytesMax: options.outputBytesPerConnectionMax,
+        inFlight3Max: options.inFlight3Max,
+      },
+      assignClientId: () => `flockmq-${randomBytes(12).toString('base64url')}`,
+      nextConnectionId: () => `${run}-${++this.#nextConnection}`,
+      admits: (tenant: TenantId) => registry.count(tenant) < parts.settings.of(tenant).connectionsMax,
+    }
+  }
+}
+
+/** Refuses options that would harm: called before anything starts. */
+export function checkMqttOptions(options: MqttOptions): void {
+  if (options.listeners.length > 0) return
+  throw new BrokerError('CONFIG_INVALID', 'Cannot start: no MQTT listener is enabled (mqtt.listeners)')
+}

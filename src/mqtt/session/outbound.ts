@@ -1,0 +1,328 @@
+/**
+ * Messages towards one client: packet ids, the client's receive maximum, topic aliases, what waits for room.
+ *
+ * Hot path: QoS 1 and 2 to transient subscribers copy the shared template and patch the packet id; nothing is kept of
+ * the message once it is sent, because a transient session ends with its connection and never sends again
+ * (bench: `pairs --qos 1`). Entries of an inbox come with their packet id and stay there until they are acknowledged.
+ *
+ * Source: MQTT 5.0 4.3 (QoS), 4.9 (flow control), 3.3.2.3.4 (topic alias).
+ */
+import { Fifo } from '../../base/fifo.ts'
+import { type Message, remainingExpirySeconds } from '../../base/message.ts'
+import type { Feed, FeedEntry } from '../../inbox/index.ts'
+import { PACKET, type ProtocolVersion, publishSize, writeAck, writePublish } from '../codec/index.ts'
+import { Publication } from '../routing/publication.ts'
+import type { LocalTarget } from '../routing/subscriber.ts'
+import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, PacketIds } from './packet-ids.ts'
+import { OutboundAliases } from './topic-alias.ts'
+
+/** Where packets are written: an output, or an array in a test. */
+export interface PacketTarget {
+  readonly buffer: Buffer | null
+  readonly unsentBytes: number
+  readonly pendingBytes: number
+  reserve(size: number): number
+  append(source: Buffer, start: number, end: number): void
+}
+
+export type DropReason = 'slow-consumer' | 'too-large' | 'queue-full' | 'expired'
+
+export interface OutboundOptions {
+  version: ProtocolVersion
+  clientReceiveMaximum: number
+  clientPacketBytesMax: number
+  clientTopicAliasMax: number
+  /** True where the session's queue is in the inbox service: then ids below 32,768 are the queue's. */
+  persistent: boolean
+  /** Bytes that may wait in the output before QoS 0 is dropped, and in the queue before QoS 1 and 2 are. */
+  waitingBytesMax: number
+  target: PacketTarget
+  /** Milliseconds since 1970, for message expiry; asked when a message leaves a queue. */
+  nowMs: () => number
+  dropped: (count: number, reason: DropReason) => void
+}
+
+/** First packet id that no queue uses in a persistent session: see `FeedEntry.packetId`. */
+const OTHER_IDS = 32_768
+
+interface Queued {
+  message: Message
+  qos: number
+  retain: boolean
+  subscriptionIds: readonly number[]
+  bytes: number
+}
+
+interface Outstanding {
+  feed: Feed
+  sequence: number
+  state: number
+}
+
+const scratch = new Publication()
+
+export class Outbound {
+  readonly #options: OutboundOptions
+  readonly #ids: PacketIds
+  readonly #aliases: OutboundAliases | null
+  /** Entries of inboxes by packet id. */
+  readonly #entries = new Map<number, Outstanding>()
+  /** What waits for the client's receive maximum, in order. */
+  readonly #queue = new Fifo<Queued>()
+  #queueBytes = 0
+  readonly #held = new Fifo<{ feed: Feed; entry: FeedEntry }>()
+  /** Packets of QoS 1 and 2 that are not acknowledged to the end. */
+  inFlight = 0
+  sent = 0
+  /** Highest sequence of the session's own queue that was written; 0 = none. */
+  sentUpTo = 0
+  /** Called when room came back after {@link sendMessage} refused. */
+  onRoom: (() => void) | null = null
+
+  constructor(options: OutboundOptions) {
+    this.#options = options
+    this.#ids = new PacketIds(options.persistent ? OTHER_IDS : 1, 65_535)
+    this.#aliases = options.clientTopicAliasMax > 0 ? new OutboundAliases(options.clientTopicAliasMax) : null
+  }
+
+  /** Messages of QoS 1 and 2 that may leave now. */
+  get room(): number {
+    if (this.#queue.length > 0) return 0
+    return this.#options.clientReceiveMaximum - this.inFlight
+  }
+
+  /** Sends a publication of QoS `publication.qos`, lowered to the subscription's. */
+  deliver(publication: Publication, target: LocalTarget): void {
+    const qos = publication.qos < target.qos ? publication.qos : target.qos
+    const retain = publication.retain && target.retainAsPublished
+    if (qos > 0 && this.room <= 0) {
+      this.#enqueue(publication.message(), qos, retain, target.subscriptionIds)
+      return
+    }
+    if (qos === 0 && this.#isSlow(publication.payloadBytes)) return this.#options.dropped(1, 'slow-consumer')
+    if (retain || target.subscriptionIds.length > 0 || this.#aliases !== null) {
+      this.#sendIndividual(publication, qos, retain, false, 0, target.subscriptionIds)
+    } else this.#sendTemplate(publication, qos)
+  }
+
+  /** Entries pushed by an inbox; those without room wait here, which their feed's credit bounds. */
+  deliverEntries(feed: Feed, entries: readonly FeedEntry[]): void {
+    for (const entry of entries) {
+      const full = this.#held.length > 0 || this.inFlight >= this.#options.clientReceiveMaximum
+      if (entry.qos > 0 && full) this.#held.push({ feed, entry })
+      else this.#sendEntry(feed, entry)
+    }
+  }
+
+  /** A message for this client alone, such as a retained one. False where it must wait for room: QoS > 0 only. */
+  sendMessage(message: Message, qos: number, retain: boolean, subscriptionIds: readonly number[]): boolean {
+    if (qos > 0 && this.room <= 0) return false
+    const expiry = remainingExpirySeconds(message, this.#options.nowMs())
+    if (expiry === 0) this.#options.dropped(1, 'expired')
+    else {
+      scratch.fromMessage(message, expiry)
+      this.#sendIndividual(scratch, qos, retain, false, 0, subscriptionIds)
+    }
+    return true
+  }
+
+  /** PUBACK. False for an id that waits for none. */
+  onPuback(id: number): boolean {
+    const entry = this.#entries.get(id)
+    if (entry !== undefined) {
+      if (entry.state !== AWAITS_PUBACK) return false
+      this.#finish(id, entry)
+      return true
+    }
+    if (this.#ids.state(id) !== AWAITS_PUBACK) return false
+    this.#free(id)
+    return true
+  }
+
+  /** PUBREC. Answers PUBREL; for an inbox's entry once its marker is committed. False for an unknown id. */
+  onPubrec(id: number, failed: boolean): boolean {
+    const entry = this.#entries.get(id)
+    if (entry !== undefined) return this.#onEntryPubrec(id, entry, failed)
+    const state = this.#ids.state(id)
+    if (state !== AWAITS_PUBREC && state !== AWAITS_PUBCOMP) return false
+    if (failed) {
+      this.#free(id) // MQTT 5.0 4.3.3: a PUBREC of 0x80 or more ends the exchange
+      return true
+    }
+    this.#ids.set(id, AWAITS_PUBCOMP)
+    this.#sendPubrel(id)
+    return true
+  }
+
+  /** PUBCOMP. False for an id that waits for none. */
+  onPubcomp(id: number): boolean {
+    const entry = this.#entries.get(id)
+    if (entry !== undefined) {
+      if (entry.state !== AWAITS_PUBCOMP) return false
+      this.#finish(id, entry)
+      return true
+    }
+    if (this.#ids.state(id) !== AWAITS_PUBCOMP) return false
+    this.#free(id)
+    return true
+  }
+
+  #free(id: number): void {
+    this.#ids.free(id)
+    this.inFlight--
+    this.#refill()
+  }
+
+  #onEntryPubrec(id: number, entry: Outstanding, failed: boolean): boolean {
+    if (entry.state === AWAITS_PUBACK) return false
+    if (failed) {
+      this.#finish(id, entry)
+      return true
+    }
+    if (entry.state === AWAITS_PUBCOMP) {
+      this.#sendPubrel(id)
+      return true
+    }
+    entry.feed.received(entry.sequence, id, (error) => {
+      // Without its marker PUBREL must not leave: the client sends PUBREC again after its resume.
+      if (error !== null || this.#entries.get(id) !== entry) return
+      entry.state = AWAITS_PUBCOMP
+      this.#sendPubrel(id)
+    })
+    return true
+  }
+
+  #finish(id: number, entry: Outstanding): void {
+    this.#entries.delete(id)
+    this.inFlight--
+    if (id >= OTHER_IDS && this.#options.persistent && this.#ids.state(id) !== 0) this.#ids.free(id)
+    entry.feed.acknowledge(entry.sequence)
+    this.#refill()
+  }
+
+  #sendEntry(feed: Feed, entry: FeedEntry): void {
+    if (entry.released) {
+      this.#entries.set(entry.packetId, { feed, sequence: entry.sequence, state: AWAITS_PUBCOMP })
+      this.inFlight++
+      return this.#sendPubrel(entry.packetId)
+    }
+    const message = entry.message!
+    const expiry = remainingExpirySeconds(message, this.#options.nowMs())
+    if (expiry === 0 && !entry.dup) {
+      this.#options.dropped(1, 'expired')
+      if (entry.qos > 0) feed.acknowledge(entry.sequence)
+      return
+    }
+    scratch.fromMessage(message, expiry)
+    if (entry.qos === 0 && this.#isSlow(message.payload.length)) return this.#options.dropped(1, 'slow-consumer')
+    const id = entry.packetId === 0 && entry.qos > 0 ? this.#ids.take(AWAITS_PUBREC) : entry.packetId
+    if (entry.qos > 0) {
+      if (entry.packetId !== 0 && entry.packetId < OTHER_IDS && entry.sequence > this.sentUpTo)
+        this.sentUpTo = entry.sequence
+      this.inFlight++
+      this.#entries.set(id, { feed, sequence: entry.sequence, state: entry.qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC })
+    }
+    if (
+      !this.#sendIndividual(scratch, entry.qos, entry.retain, entry.dup, id, entry.subscriptionIds) &&
+      entry.qos > 0
+    ) {
+      this.#finish(id, this.#entries.get(id)!)
+    }
+  }
+
+  /** Copies the shared packet and patches what differs: QoS bits and packet id. */
+  #sendTemplate(publication: Publication, qos: number): void {
+    const options = this.#options
+    const template = publication.template(options.version, qos > 0)
+    const size = template.end - template.start
+    if (size > options.clientPacketBytesMax) return options.dropped(1, 'too-large') // [MQTT-3.1.2-25]
+    const output = options.target
+    const at = output.reserve(size)
+    const buffer = output.buffer!
+    template.buffer.copy(buffer, at, template.start, template.end)
+    buffer[at] = 0x30 | (qos << 1)
+    if (qos > 0) {
+      const id = this.#ids.take(qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC)
+      this.inFlight++
+      buffer[at + template.packetIdAt] = id >> 8
+      buffer[at + template.packetIdAt + 1] = id & 0xff
+    }
+    this.sent++
+  }
+
+  /** Encodes a packet that no other client shares. `id` 0 = take one. False where it is too large for the client. */
+  #sendIndividual(
+    publication: Publication,
+    qos: number,
+    retain: boolean,
+    dup: boolean,
+    id: number,
+    subscriptionIds: readonly number[],
+  ): boolean {
+    const options = this.#options
+    const out = publication.prepare(options.version)
+    out.qos = qos
+    out.retain = retain
+    out.dup = dup
+    out.subscriptionIds = subscriptionIds
+    out.packetId = id === 0 ? 1 : id
+    let size = publishSize(out)
+    if (size > options.clientPacketBytesMax) {
+      options.dropped(1, 'too-large')
+      return false
+    }
+    if (this.#aliases !== null) {
+      out.topicAlias = this.#aliases.known(publication.topic)
+      out.sendTopic = out.topicAlias === 0
+      if (out.topicAlias === 0 && size + 3 <= options.clientPacketBytesMax) {
+        out.topicAlias = this.#aliases.assign(publication.topic)
+      }
+      size = publishSize(out)
+    }
+    if (qos > 0 && id === 0) {
+      out.packetId = this.#ids.take(qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC)
+      this.inFlight++
+    }
+    const output = options.target
+    const at = output.reserve(size)
+    writePublish(output.buffer!, at, out)
+    this.sent++
+    return true
+  }
+
+  #sendPubrel(id: number): void {
+    const at = this.#options.target.reserve(4)
+    writeAck(this.#options.target.buffer!, at, PACKET.PUBREL, id, 0, this.#options.version)
+  }
+
+  #isSlow(bytes: number): boolean {
+    const target = this.#options.target
+    return target.unsentBytes + target.pendingBytes + bytes > this.#options.waitingBytesMax
+  }
+
+  #enqueue(message: Message, qos: number, retain: boolean, subscriptionIds: readonly number[]): void {
+    const bytes = message.payload.length + message.topic.length + message.properties.length + 200
+    if (this.#queueBytes + bytes > this.#options.waitingBytesMax) return this.#options.dropped(1, 'queue-full')
+    this.#queue.push({ message, qos, retain, subscriptionIds, bytes })
+    this.#queueBytes += bytes
+  }
+
+  /** An id became free: what waited leaves. */
+  #refill(): void {
+    const max = this.#options.clientReceiveMaximum
+    while (this.#held.length > 0 && this.inFlight < max) {
+      const { feed, entry } = this.#held.shift()!
+      this.#sendEntry(feed, entry)
+    }
+    while (this.#queue.length > 0 && this.inFlight < max) this.#sendQueued(this.#queue.shift()!)
+    if (this.onRoom !== null && this.room > 0) this.onRoom()
+  }
+
+  #sendQueued(queued: Queued): void {
+    this.#queueBytes -= queued.bytes
+    const expiry = remainingExpirySeconds(queued.message, this.#options.nowMs())
+    if (expiry === 0) return this.#options.dropped(1, 'expired')
+    scratch.fromMessage(queued.message, expiry)
+    this.#sendIndividual(scratch, queued.qos, queued.retain, false, 0, queued.subscriptionIds)
+  }
+}
