@@ -1,3 +1,4 @@
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,7 +8,7 @@ import { parse } from 'yaml'
 import { run } from '../../src/node/cli/index.ts'
 import { parseStoredPassword, verifyPassword } from '../../src/plugin/auth/password.ts'
 import { builtMain } from '../build.ts'
-import { ANY_PORTS, type CliProcess, runCli, spawnCli } from './run-cli.ts'
+import { ANY_PORTS, CliProcess, runCli, spawnCli } from './run-cli.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'flockmq-cli-'))
 const running: CliProcess[] = []
@@ -313,6 +314,23 @@ describe('passwd', () => {
     expect(await verifyPassword(parseStoredPassword(after[0].password)!, Buffer.from('two'))).toBe(true)
     expect(readFileSync(file, 'utf8')).toMatch(/^# people\n/)
     expect((await login(file)).code).toBe(0)
+  })
+
+  // `script` gives the command a terminal.
+  const script = spawnSync('script', ['--version']).status === 0
+  test.skipIf(!script)('asks on a terminal, twice, and shows nothing of it', async () => {
+    const file = newPath()
+    const command = `${process.execPath} ${await builtMain()} passwd ${file} carol`
+    const terminal = new CliProcess(spawn('script', ['-qec', command, '/dev/null']))
+    await terminal.waitFor(/Password: /)
+    terminal.child.stdin!.write('tops\u007fsecret\r')
+    await terminal.waitFor(/Again: /)
+    terminal.child.stdin!.write('topsecret\r')
+    const { code, stdout } = await terminal.finished
+    expect(stdout.replaceAll('\r', '')).toBe('Password: \nAgain: \nadded default/carol\n')
+    expect(code).toBe(0)
+    const [{ password }] = parse(readFileSync(file, 'utf8')).users
+    expect(await verifyPassword(parseStoredPassword(password)!, Buffer.from('topsecret'))).toBe(true)
   })
 
   test('what it refuses leaves the file alone', async () => {

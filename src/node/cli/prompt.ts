@@ -6,8 +6,9 @@ const CHARACTERS_MAX = 1024
 export async function promptHidden(question: string): Promise<string> {
   const input = process.stdin
   if (!input.isTTY) throw new CommandError(EXIT.usage, 'There is no terminal to ask for a password: use --stdin')
-  process.stderr.write(question)
+  // First of all: what is typed as soon as the question is there must not show.
   input.setRawMode(true)
+  process.stderr.write(question)
   input.setEncoding('utf8')
   try {
     return await readUntilEnter(input)
@@ -36,6 +37,8 @@ async function readUntilEnter(input: NodeJS.ReadStream): Promise<string> {
       settle()
     }
     input.on('data', onData)
+    // A stream that was paused before, by the first of two questions, does not begin again by itself.
+    input.resume()
   })
 }
 
