@@ -21,8 +21,8 @@ import { finish, refusal, refusalOf } from './refusal.ts'
 
 const CLIENT_ONLY = bits(PACKET.CONNECT, PACKET.SUBSCRIBE, PACKET.UNSUBSCRIBE, PACKET.PINGREQ)
 const SERVER_ONLY = bits(PACKET.CONNACK, PACKET.SUBACK, PACKET.UNSUBACK, PACKET.PINGRESP)
-/** These carry the fixed-header flags 0010 [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1]. */
-const FLAGS_0010 = bits(PACKET.PUBREL, PACKET.SUBSCRIBE, PACKET.UNSUBSCRIBE)
+/** These carry the fixed-header flags 0010 [MQTT-3.8.1-1] [MQTT-3.10.1-1]; PUBREL is checked with the acks. */
+const FLAGS_0010 = bits(PACKET.SUBSCRIBE, PACKET.UNSUBSCRIBE)
 
 /**
  * Decodes the frame whose body is [body, end) of `buffer`; the fixed header stands before it, as a `FrameReader`
@@ -45,6 +45,7 @@ export function decodePacket(
   }
   if (type === PACKET.CONNECT) return decodeConnect(buffer, first, body, end)
   if (type === PACKET.PUBLISH) return decodePublish(buffer, first, body, end, version, fromServer)
+  if (type >= PACKET.PUBACK && type <= PACKET.PUBCOMP) return decodeAck(buffer, first, body, end, version)
   if (type === 0 || (type === PACKET.AUTH && version < 5)) {
     return refusal(REASON.MALFORMED_PACKET, `packet type ${type} is reserved`)
   }
@@ -72,10 +73,8 @@ export function decodePacket(
       return decodePing(reader, 'pingresp')
     case PACKET.DISCONNECT:
       return decodeDisconnect(reader, version, fromServer)
-    case PACKET.AUTH:
-      return decodeAuth(reader, fromServer)
     default:
-      return decodeAck(reader, first, version)
+      return decodeAuth(reader, fromServer)
   }
 }
 
@@ -125,16 +124,20 @@ const ACK_TYPES: Readonly<Record<number, Ack['type']>> = {
   [PACKET.PUBCOMP]: 'pubcomp',
 }
 
-function decodeAck(reader: ByteReader, first: number, version: ProtocolVersion): Ack | DecodeError {
+function decodeAck(
+  buffer: Buffer,
+  first: number,
+  body: number,
+  end: number,
+  version: ProtocolVersion,
+): Ack | DecodeError {
   const type = first >> 4
   const view = new AckView()
-  const failure = parseAck(view, reader.buffer, first, reader.at, reader.end, version)
+  const failure = parseAck(view, buffer, first, body, end, version)
   if (failure !== 0) return refusal(failure, `ack refused: ${reasonName(failure)}`)
-  const withProperties = reader.left > 3
-  reader.at += 3
-  const properties = withProperties ? readProperties<Ack['properties']>(reader, type) : {}
-  if (reader.failure !== 0) return refusalOf(reader)
-  return { type: ACK_TYPES[type]!, packetId: view.packetId, reasonCode: view.reasonCode, properties }
+  const reader = new ByteReader(buffer, body + 3, end)
+  const properties = reader.left > 0 ? readProperties<Ack['properties']>(reader, type) : {}
+  return finish(reader) ?? { type: ACK_TYPES[type]!, packetId: view.packetId, reasonCode: view.reasonCode, properties }
 }
 
 function decodePing(reader: ByteReader, type: Ping['type']): Ping | DecodeError {

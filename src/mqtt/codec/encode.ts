@@ -122,6 +122,7 @@ function writeBody(writer: ByteWriter, packet: Packet, version: ProtocolVersion)
       break
     case 'auth':
       assert(version === 5, 'AUTH exists in MQTT 5.0 only')
+      if (packet.reasonCode === REASON.SUCCESS && isEmpty(packet.properties)) break
       writer.byte(packet.reasonCode)
       writeProperties(writer, PACKET.AUTH, packet.properties)
       break

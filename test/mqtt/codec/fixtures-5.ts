@@ -364,7 +364,6 @@ export const VALID_5: ValidFixture[] = [
     from: 'from-server',
     wire: 'f0 00',
     packet: { type: 'auth', reasonCode: 0, properties: {} },
-    oneWay: true,
   },
 ]
 
