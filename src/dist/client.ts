@@ -1,0 +1,137 @@
+import { BrokerError } from '../base/errors.ts'
+import type { TenantId } from '../base/ids.ts'
+import { isShared, isValidTopicFilter } from '../base/topic.ts'
+import type { RangeClient } from '../kv/client/client.ts'
+import type { Dist, DistStats, Receiver, Route, RouteChange, TopicEntry } from './contract.ts'
+import type { RouteTable } from './match/table.ts'
+import { type RouteCommand, routeCommand } from './store/codec.ts'
+import type { RouteAnswer, RouteOutcome, RouteQuery } from './store/coprocessor.ts'
+import { tenantStart } from './store/schema.ts'
+
+export type RouteRanges = RangeClient<RouteCommand, RouteOutcome, RouteQuery, RouteAnswer>
+
+const ROUTES_MAX = 10_000
+const SUBSCRIPTION_ID_MAX = 268_435_455
+const COUNT_MAX = 0xffff_ffff
+
+/**
+ * `dist` as its users see it: changes go to the ranges, matches come from the node's own table.
+ *
+ * A change is answered when the range applied it, that is after the table of the replica here did: see RangeObserver.
+ */
+export class DistClient implements Dist {
+  readonly #ranges: RouteRanges
+  readonly #table: RouteTable
+
+  constructor(ranges: RouteRanges, table: RouteTable) {
+    this.#ranges = ranges
+    this.#table = table
+  }
+
+  async change(change: RouteChange): Promise<void> {
+    const command = commandOf(change)
+    await this.#ranges.mutate(command.key, command)
+  }
+
+  changeWith(change: RouteChange, done: (error: Error | null) => void): void {
+    let command: RouteCommand
+    try {
+      command = commandOf(change)
+    } catch (error) {
+      queueMicrotask(() => done(error as BrokerError))
+      return
+    }
+    this.#ranges.mutateWith(command.key, command, done)
+  }
+
+  match(tenant: TenantId, topic: string): TopicEntry {
+    return this.#table.match(tenant, topic)
+  }
+
+  touch(tenant: TenantId, filter: string): void {
+    this.#table.touch(tenant, filter)
+  }
+
+  async routes(
+    tenant: TenantId,
+    options: { after?: string; limit: number },
+  ): Promise<{ routes: Route[]; next: string | null }> {
+    const limit = Math.max(1, Math.min(options.limit, ROUTES_MAX))
+    const first = tenantStart(tenant)
+    let from = options.after === undefined ? first : pageStart(tenant, first, options.after)
+    const routes: Route[] = []
+    for (;;) {
+      const answer = await this.#ranges.query(from, { tenant, from, limit: limit - routes.length })
+      for (const route of answer.routes) routes.push(route)
+      if (answer.next === null) return { routes, next: null }
+      from = answer.next
+      if (routes.length >= limit) return { routes, next: Buffer.from(from).toString('base64url') }
+    }
+  }
+
+  /** True when every route of the ranges open here can match. */
+  ready(): boolean {
+    return this.#table.ready()
+  }
+
+  stats(): DistStats {
+    return this.#table.stats()
+  }
+}
+
+/** Where a page begins: the token of the page before, which must be of the same tenant. */
+function pageStart(tenant: TenantId, first: Uint8Array, token: string): Uint8Array {
+  const from = Buffer.from(token, 'base64url')
+  if (from.length > first.length && from.subarray(0, first.length).equals(first)) return from
+  throw new BrokerError(
+    'INVALID_ARGUMENT',
+    `Cannot list the routes of tenant "${tenant}" after "${token}": not a token`,
+  )
+}
+
+/** A throw inside of a range would halt it: what may not be stored is refused here. */
+function commandOf(change: RouteChange): RouteCommand {
+  const { op, tenant, filter, receiver, incarnation } = change
+  check(isName(tenant), change, 'the tenant is empty or holds U+0000')
+  check(isValidTopicFilter(filter) && !isShared(filter), change, 'the filter is not a plain topic filter')
+  check(Number.isSafeInteger(incarnation) && incarnation >= 0, change, 'the incarnation is not a whole number')
+  checkReceiver(receiver, change)
+  return routeCommand(op, { tenant, filter, receiver, incarnation })
+}
+
+function checkReceiver(receiver: Receiver, change: RouteChange): void {
+  switch (receiver.kind) {
+    case 'node':
+      return check(isName(receiver.node), change, 'the node is empty or holds U+0000')
+    case 'inbox': {
+      const id = receiver.options.subscriptionId
+      check(isName(receiver.inbox), change, 'the inbox is empty or holds U+0000')
+      return check(isCount(id) && id <= SUBSCRIPTION_ID_MAX, change, `the subscription identifier is ${id}`)
+    }
+    case 'plugin':
+      return check(isName(receiver.broker) && isName(receiver.receiver), change, 'a name is empty or holds U+0000')
+    default: {
+      const { group, member } = receiver
+      check(isName(group), change, 'the group is empty or holds U+0000')
+      if (member.kind === 'node') {
+        check(isName(member.node), change, 'the node is empty or holds U+0000')
+        return check(isCount(member.count), change, `the member count is ${member.count}`)
+      }
+      check(isName(member.inbox), change, 'the inbox is empty or holds U+0000')
+      return check(member.incarnation === change.incarnation, change, "the incarnation is not the member inbox's")
+    }
+  }
+}
+
+function check(condition: boolean, change: RouteChange, reason: string): void {
+  if (condition) return
+  throw new BrokerError('INVALID_ARGUMENT', `Cannot ${change.op} the route of "${change.filter}": ${reason}`)
+}
+
+function isName(text: string): boolean {
+  return text.length > 0 && !text.includes('\0')
+}
+
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= COUNT_MAX
+}

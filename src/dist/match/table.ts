@@ -1,0 +1,232 @@
+import type { TenantId } from '../../base/ids.ts'
+import { compareBytes, within } from '../../kv/engine/bytes.ts'
+import type { Applied, RangeDescriptor, RangeObserver, Reader } from '../../kv/range/coprocessor.ts'
+import type { DistStats, Route, RouteChange, TopicEntry } from '../contract.ts'
+import { keyAfter, readRoute, routeKey } from '../store/schema.ts'
+import { MatchCache } from './cache.ts'
+import { buildEntry } from './entry.ts'
+import { Interner, LevelBuffer } from './interner.ts'
+import { RouteTrie } from './trie.ts'
+
+export interface RouteTableOptions {
+  /** Runs `work` later, when what is more urgent has had its turn (`setImmediate`). */
+  defer: (work: () => void) => void
+  /** Monotonic milliseconds: for the length of slices. */
+  now: () => number
+  /** Most approximate bytes of the match cache. */
+  cacheBytesMax: number
+  /** Any number, best a random one: hashes of texts start from it. */
+  seed: number
+}
+
+/** Most milliseconds of loading or sweeping at a time. */
+const SLICE_MS = 10
+/** Routes between two looks at the clock. */
+const ROUTES_PER_LOOK = 128
+
+interface OpenRange {
+  descriptor: RangeDescriptor
+  reader: Reader
+  /** Number of the load; routes in its boundary with a lower stamp are not in the range any more. */
+  stamp: number
+  /** Next key to load; null = loaded. */
+  next: Uint8Array | null
+}
+
+/**
+ * The node's derived state of `dist`: the routes of all ranges that it holds, in one trie, and the match cache.
+ *
+ * Routes come by {@link opened} in slices and by {@link applied} at once. A slice reads what is stored now and runs to
+ * its end, so the two never disagree. What a range that closed had brought is swept later, if no other range covers it
+ * then: at a split or merge nothing is lost in between.
+ */
+export class RouteTable implements RangeObserver<RouteChange> {
+  readonly #options: RouteTableOptions
+  readonly #levels: Interner
+  readonly #trie: RouteTrie
+  readonly #cache: MatchCache
+  readonly #buffer = new LevelBuffer()
+  readonly #ranges = new Map<string, OpenRange>()
+  #stamp = 0
+  #loading: OpenRange[] = []
+  /** True while the trie may hold routes of a range that closed. */
+  #leftovers = false
+  /** Next route to look at; 0 = no sweep under way. */
+  #sweep = 0
+  #scheduled = false
+
+  constructor(options: RouteTableOptions) {
+    this.#options = options
+    this.#levels = new Interner(options.seed)
+    this.#trie = new RouteTrie(this.#levels, options.seed)
+    this.#cache = new MatchCache(this.#levels, options.cacheBytesMax)
+  }
+
+  /** Everything that matches: from the cache, or from the trie once. */
+  match(tenant: TenantId, topic: string): TopicEntry {
+    return this.#cache.find(tenant, topic) ?? this.#matchNew(tenant, topic)
+  }
+
+  touch(tenant: TenantId, filter: string): void {
+    this.#cache.invalidate(tenant, filter)
+  }
+
+  /** True when every route of the ranges that are open here can match. */
+  ready(): boolean {
+    return this.#ranges.size > 0 && this.#loading.length === 0
+  }
+
+  stats(): DistStats {
+    return {
+      routes: this.#trie.routes.count,
+      filters: this.#trie.filters,
+      trieBytes: this.#trie.bytes + this.#levels.bytes + this.#cache.bytes,
+      cacheEntries: this.#cache.count,
+      cacheHits: this.#cache.hits,
+      cacheMisses: this.#cache.misses,
+      invalidations: this.#cache.invalidations,
+    }
+  }
+
+  opened(descriptor: RangeDescriptor, reader: Reader): void {
+    const parent = this.#loadedParent(descriptor)
+    this.#forget(descriptor.id)
+    const range: OpenRange = { descriptor, reader, stamp: parent?.stamp ?? ++this.#stamp, next: null }
+    this.#ranges.set(descriptor.id, range)
+    if (parent !== null) return
+    range.next = descriptor.start ?? new Uint8Array(0)
+    this.#loading.push(range)
+    if (this.#scheduled) return
+    this.#work()
+  }
+
+  applied(descriptor: RangeDescriptor, applied: Applied<RouteChange>): void {
+    const range = this.#ranges.get(descriptor.id)
+    if (range === undefined) return
+    range.descriptor = descriptor
+    for (const change of applied.effects) {
+      if (change.op === 'add') this.#add(change, this.#stamp)
+      else this.#remove(change)
+    }
+  }
+
+  closed(descriptor: RangeDescriptor): void {
+    if (!this.#forget(descriptor.id)) return
+    this.#sweep = 1
+    this.#schedule()
+  }
+
+  #matchNew(tenant: TenantId, topic: string): TopicEntry {
+    this.#levels.levelsOf(topic, this.#buffer)
+    const count = this.#trie.match(tenant, topic, this.#buffer)
+    const entry = buildEntry(this.#trie, tenant, topic, count)
+    this.#cache.add(entry, this.#buffer)
+    return entry
+  }
+
+  #add(route: Route, stamp: number): void {
+    const { tenant, filter, receiver, incarnation } = route
+    if (this.#trie.add(tenant, filter, receiver, incarnation, stamp)) this.#cache.invalidate(tenant, filter)
+  }
+
+  #remove(route: Route): void {
+    const { tenant, filter, receiver } = route
+    if (this.#trie.remove(tenant, filter, receiver)) this.#cache.invalidate(tenant, filter)
+  }
+
+  /**
+   * The open range whose part the new one was, as a split shows it: lower version, wider boundary, still open. A store
+   * never holds two ranges that overlap, so its routes are known already.
+   */
+  #loadedParent(child: RangeDescriptor): OpenRange | null {
+    for (const range of this.#ranges.values()) {
+      const { descriptor } = range
+      if (range.next === null && descriptor.epoch.version < child.epoch.version && covers(descriptor, child))
+        return range
+    }
+    return null
+  }
+
+  #forget(id: string): boolean {
+    const range = this.#ranges.get(id)
+    if (range === undefined) return false
+    this.#ranges.delete(id)
+    this.#loading = this.#loading.filter((loading) => loading !== range)
+    this.#leftovers = true
+    return true
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#options.defer(() => {
+      this.#scheduled = false
+      this.#work()
+    })
+  }
+
+  /** One slice: loads first, then what is to be swept. */
+  #work(): void {
+    const until = this.#options.now() + SLICE_MS
+    while (this.#loading.length > 0) {
+      if (!this.#load(this.#loading[0]!, until)) return this.#schedule()
+      this.#loading.shift()
+      if (this.#leftovers) this.#sweep = 1
+    }
+    if (this.#sweep !== 0 && !this.#sweepUntil(until)) this.#schedule()
+  }
+
+  /** Loads until the time is up; true when the range is loaded. */
+  #load(range: OpenRange, until: number): boolean {
+    const cursor = range.reader.cursor({ start: range.next!, end: range.descriptor.end })
+    try {
+      let looked = 0
+      for (let found = cursor.seek(range.next!); found; found = cursor.next()) {
+        this.#add(readRoute(cursor.key, cursor.value), range.stamp)
+        if (++looked % ROUTES_PER_LOOK !== 0 || this.#options.now() < until) continue
+        range.next = keyAfter(cursor.key)
+        return false
+      }
+    } finally {
+      cursor.close()
+    }
+    range.next = null
+    return true
+  }
+
+  /** Removes the routes that no open range has; true when all were looked at. */
+  #sweepUntil(until: number): boolean {
+    const { routes } = this.#trie
+    for (let id = this.#sweep; id < routes.limit; id++) {
+      if (id % ROUTES_PER_LOOK === 0 && this.#options.now() >= until) {
+        this.#sweep = id
+        return false
+      }
+      const list = routes.list(id)
+      if (list === 0) continue
+      const tenant = this.#trie.tenantOf(list)
+      const filter = this.#trie.filterOf(list)
+      const route = { tenant, filter, receiver: routes.receiver(id), incarnation: routes.incarnation(id) }
+      if (this.#isHeld(routeKey(route), routes.stamp(id))) continue
+      this.#trie.removeRoute(id)
+      this.#cache.invalidate(tenant, filter)
+    }
+    this.#sweep = 0
+    this.#leftovers = this.#loading.length > 0
+    return true
+  }
+
+  #isHeld(key: Uint8Array, stamp: number): boolean {
+    for (const range of this.#ranges.values()) {
+      if (within(key, range.descriptor)) return range.next !== null || stamp >= range.stamp
+    }
+    return false
+  }
+}
+
+function covers(outer: RangeDescriptor, inner: RangeDescriptor): boolean {
+  const startsWithin =
+    outer.start === undefined || (inner.start !== undefined && within(inner.start, { start: outer.start }))
+  const endsWithin = outer.end === undefined || (inner.end !== undefined && compareBytes(inner.end, outer.end) <= 0)
+  return startsWithin && endsWithin
+}
