@@ -2,7 +2,7 @@
  * Accounting of one stream of numbered messages: what arrived, twice, out of order, or never.
  * `accept` returns how many messages the stream has settled, which is what a closed loop may send again:
  * a gap settles too, so that a broker that drops cannot stop the load.
- * Hot path: one `accept` per received message, 2 ns when in order.
+ * Hot path: one `accept` per received message, 2 to 4 ns when in order.
  */
 export interface Tracker {
   received: number
