@@ -92,8 +92,7 @@ describe('planted violations of purity are caught', () => {
     'queueMicrotask(f)',
     'const pid = process.pid',
     "console.log('x')",
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: code in a template is the case.
-    'const text = `at ${Date.now()}`',
+    `const text = \`at \${Date.now()}\``,
     "import { readFileSync } from 'node:fs'",
     "import { x } from 'ws'",
   ]
