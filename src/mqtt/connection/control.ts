@@ -137,7 +137,7 @@ export class Control implements Registered {
 
   /** QoS 2 from a persistent session: its number is committed before the message is routed. */
   receiveQos2(packetId: number, message: Message): void {
-    const settle = this.#connection.expectAnswer(PACKET.PUBREC, packetId)
+    const settle = this.#connection.intake.expectAnswer(PACKET.PUBREC, packetId)
     const owner = this.owner!
     this.#front.inbox.receive(owner, packetId).then(
       ({ number, repeated }) => {
@@ -168,10 +168,11 @@ export class Control implements Registered {
     if (message.qos === 0) return this.#route(message, null, () => {})
     const type = message.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC
     if (message.qos === 2) {
-      if (this.#connection.received.has(packetId)) return this.#connection.expectAnswer(type, packetId)(null, 1)
-      this.#connection.received.add(packetId)
+      if (this.#connection.intake.received.has(packetId))
+        return this.#connection.intake.expectAnswer(type, packetId)(null, 1)
+      this.#connection.intake.received.add(packetId)
     }
-    this.#route(message, null, this.#connection.expectAnswer(type, packetId))
+    this.#route(message, null, this.#connection.intake.expectAnswer(type, packetId))
   }
 
   /** Puts a retained message of QoS 1 or 2 into the session's own queue, which gives it its packet id. */
@@ -229,7 +230,7 @@ export class Control implements Registered {
           0,
           {},
         )
-        return this.#connection.permissionsChanged(effect.identity.permissions)
+        return this.#connection.intake.permissionsChanged(effect.identity.permissions)
       case 'close':
         return this.#close(effect)
     }
@@ -306,7 +307,7 @@ export class Control implements Registered {
       dropped: (count, reason) => connection.dropped(count, reason),
     })
     outbound.onRoom = () => this.#retained.wake()
-    connection.opened(outbound, session.identity!.permissions)
+    connection.opened(outbound)
     this.#subscriptions = attachment.persistent
       ? new PersistentSubscriptions(connection, attachment.owner!, this.#resumed, (reason) => this.#lostSession(reason))
       : new TransientSubscriptions(connection)
