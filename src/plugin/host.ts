@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { BrokerError } from '../base/errors.ts'
 import type { Logger } from '../base/logging.ts'
@@ -36,7 +37,7 @@ export interface PluginHostOptions {
   balancer?: string | null
   /** `tenants` of the configuration. */
   tenants: ConfiguredSettings
-  /** Relative modules are looked up from here. */
+  /** Relative paths are taken from here. */
   folder: string
   /** What a listener takes from client certificates. */
   certificates?: (listener: string) => CertificateMapping
@@ -140,8 +141,8 @@ async function loadAuth(
   }
   if (!authFile?.path) throw new BrokerError('CONFIG_INVALID', 'Cannot use auth "file": no file of users is given')
   const plugin = new FileAuth({
-    path: authFile.path,
-    aclPath: authFile.acl,
+    path: resolve(options.folder, authFile.path),
+    aclPath: authFile.acl === null ? null : resolve(options.folder, authFile.acl),
     clock,
     logger,
     ...given('certificates', certificates),
@@ -213,11 +214,11 @@ function given<Key extends string, Value>(key: Key, value: Value | undefined): {
 }
 
 function bounded(promise: Promise<unknown>, clock: Clock): Promise<void> {
-  return new Promise((resolve) => {
-    const cancel = clock.after(STOP_MS_MAX, resolve)
+  return new Promise((done) => {
+    const cancel = clock.after(STOP_MS_MAX, done)
     void promise.then(() => {
       cancel()
-      resolve()
+      done()
     })
   })
 }

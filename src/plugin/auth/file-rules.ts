@@ -1,7 +1,7 @@
 import { DEFAULT_TENANT } from '../../base/ids.ts'
 import { AclIndex, type ClientAcl } from './acl.ts'
 import type { FileRules, FileSubject } from './file-permissions.ts'
-import { decoyPassword, type StoredPassword } from './password.ts'
+import { costMicroseconds, decoyPassword, type StoredPassword, verifyPassword } from './password.ts'
 import { type FileUser, type UsersFile, userKey } from './users-file.ts'
 
 /** Compiled rules that several connections share are kept for so many users. */
@@ -10,22 +10,29 @@ const SHARED_MAX = 10_000
 /** One reading of the files, ready to be asked. Never changes; a reload makes another one. */
 export class FileRuleSet implements FileRules {
   readonly users: ReadonlyMap<string, FileUser>
-  /** Checked in place of an unknown user's password; as costly as the first user's. */
+  /** Checked in place of an unknown user's password; as costly as the costliest. */
   readonly decoy: StoredPassword
   readonly #anonymous: boolean
   readonly #acl: AclIndex | null
   readonly #shared = new Map<string, ClientAcl>()
 
   constructor(file: UsersFile) {
-    const [first] = [...file.users.values()].filter((user) => user.password !== null)
+    const passwords = [...file.users.values()].map((user) => user.password)
     this.users = file.users
-    this.decoy = decoyPassword(first?.password ?? null)
+    this.decoy = decoyPassword(passwords.filter((password) => password !== null))
     this.#anonymous = file.anonymous
     this.#acl = file.acl === null ? null : new AclIndex(file.acl)
   }
 
   static empty(): FileRuleSet {
     return new FileRuleSet({ users: new Map(), anonymous: false, acl: null })
+  }
+
+  /** Takes the same time for every user and for none. */
+  async verify(stored: StoredPassword, password: Uint8Array): Promise<boolean> {
+    const right = await verifyPassword(stored, password)
+    if (costMicroseconds(stored) < costMicroseconds(this.decoy)) await verifyPassword(this.decoy, password)
+    return right
   }
 
   /** A certificate needs no entry in the file: who signed it admits. */

@@ -11,7 +11,6 @@ import { FileRuleSet } from './file-rules.ts'
 import { FileWatch, fingerprint } from './file-watch.ts'
 import { HashPool } from './hash-pool.ts'
 import { type CertificateMapping, NO_CERTIFICATE_MAPPING, readClaim } from './identity.ts'
-import { verifyPassword } from './password.ts'
 import { parseAclFile, parseUsersFile, userKey } from './users-file.ts'
 
 export interface FileAuthOptions {
@@ -137,7 +136,8 @@ export class FileAuth implements AuthPlugin, MetricSource {
   }
 
   #checkPassword(subject: FileSubject, password: Uint8Array): AuthResult | Promise<AuthResult> {
-    const { users, decoy } = this.#current.rules
+    const { rules } = this.#current
+    const { users, decoy } = rules
     const id = userKey(subject.tenant, subject.user)
     const stored = users.get(id)?.password ?? decoy
     const key = this.memory.keyOf(id, stored.text, password)
@@ -149,7 +149,7 @@ export class FileAuth implements AuthPlugin, MetricSource {
       const generation = this.#generation
       // Who guesses names waits behind who guesses names.
       check = this.pool
-        .run(users.has(id) ? subject.tenant : '', () => verifyPassword(stored, password))
+        .run(users.has(id) ? subject.tenant : '', () => rules.verify(stored, password))
         .then((right) => {
           // The file may have changed meanwhile: what was right may be no longer.
           const accepted = right && this.#current.rules.users.get(id)?.password?.text === stored.text

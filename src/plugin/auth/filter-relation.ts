@@ -2,7 +2,8 @@
  * How two topic filters relate, judged as sets of the topic names that they match (MQTT 5.0 4.7).
  *
  * Plain, not shared, valid filters only. A leading wildcard does not match names that begin with `$`
- * [MQTT-4.7.2-1]; `a/#` matches `a` as well [MQTT-4.7.1-1].
+ * [MQTT-4.7.2-1]; `a/#` matches `a` as well [MQTT-4.7.1-1]. The empty name, which nobody can publish to, counts as
+ * a name like any other: it makes `/#` touch `+`, which is the safe side.
  */
 
 /** True when every name that `inner` matches is matched by `outer` too. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, chown, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml'
+import { type Document, isMap, isScalar, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml'
 import { BrokerError } from '../../base/errors.ts'
 import { DEFAULT_TENANT } from '../../base/ids.ts'
 import { fingerprint } from './file-watch.ts'
@@ -25,11 +25,10 @@ const NEW_FILE = '# Users of FlockMQ: change passwords with "flockmq passwd".\nu
  */
 export async function setPassword(file: string, user: UserName & { password: string }): Promise<'added' | 'changed'> {
   const tenant = user.tenant ?? DEFAULT_TENANT
-  const hash = await hashPassword(user.password)
   let existed = false
   await edit(file, async (text) => {
     existed = parseUsersFile(text, file).users.has(userKey(tenant, user.user))
-    if (!isLineFormat(text)) return setInYaml(text, tenant, user.user, hash)
+    if (!isLineFormat(text)) return setInYaml(text, tenant, user.user, await hashPassword(user.password))
     return setInLines(text, tenant, user.user, await hashPasswordForMosquitto(user.password))
   })
   return existed ? 'changed' : 'added'
@@ -57,6 +56,9 @@ function setInYaml(text: string, tenant: string, name: string, hash: string): st
   const document = parseDocument(text)
   const users = usersOf(document)
   const entry = users.items.find((item) => isUser(item, tenant, name)) as YAMLMap | undefined
+  const old = entry?.get('password', true)
+  // The rest of the file is not touched: writing it anew would keep its comments, but not its spaces.
+  if (isScalar(old) && old.range) return `${text.slice(0, old.range[0])}"${hash}"${text.slice(old.range[1])}`
   if (entry) entry.set('password', hash)
   else
     users.add(

@@ -155,8 +155,12 @@ class Reader {
     this.#document = parseDocument(text, { lineCounter: this.#lines })
     const problem = this.#document.errors[0]
     if (problem) throw invalid(file, this.#lines.linePos(problem.pos[0]).line, problem.message.split('\n')[0]!)
-    // Aliases may multiply what a small file holds: none of it is needed here.
-    this.#root = this.#document.toJS({ maxAliasCount: 100 })
+    try {
+      // Aliases may multiply what a small file holds: none of it is needed here.
+      this.#root = this.#document.toJS({ maxAliasCount: 100 })
+    } catch (cause) {
+      throw invalid(file, 1, cause instanceof Error ? cause.message : String(cause))
+    }
   }
 
   /** The fields of the mapping at `path`; one that is not in `names` is an error. */
