@@ -111,7 +111,7 @@ describe('planted violations of purity are caught', () => {
       '// Date.now is banned, and so is setTimeout',
       '/* process.env\n Math.random */',
       "const a = 'the process. setTimeout'",
-      'const b = `Math.random ${a} new Date`',
+      `const b = \`Math.random \${a} new Date\``,
       'const c = /process.env "/',
       "import { Buffer } from 'node:buffer'",
       "import { assert } from '../../base/assert.ts'",

@@ -10,6 +10,9 @@ import { parseStoredPassword, verifyPassword } from '../../src/plugin/auth/passw
 import { builtMain } from '../build.ts'
 import { ANY_PORTS, CliProcess, runCli, spawnCli } from './run-cli.ts'
 
+// Each test starts several processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 30_000 })
+
 const root = mkdtempSync(join(tmpdir(), 'flockmq-cli-'))
 const running: CliProcess[] = []
 let count = 0
@@ -107,6 +110,79 @@ describe('start, status, stop', () => {
       (await runCli(['status', '--data', data, '--json'], { env: { FLOCKMQ_API_TOKEN: 'hush' } })).stdout,
     )
     expect(known.details.hostId).toBeTruthy()
+  })
+})
+
+describe('what goes wrong while it runs', () => {
+  const neverCloses = `
+    import http from 'node:http'
+    http.Server.prototype.close = function () { return this }`
+
+  async function startHanging(data: string, ...args: string[]): Promise<CliProcess> {
+    const node = await spawnCli(['start', '--data', data, ...ANY_PORTS, ...args], { preload: neverCloses })
+    running.push(node)
+    await node.waitFor(/^ready .*\n/m)
+    return node
+  }
+
+  test('a stop that takes too long ends anyway', async () => {
+    const data = newPath()
+    const node = await startHanging(data, '--set', 'node.stopSecondsMax=1')
+    node.kill('SIGTERM')
+    const { code, stdout } = await node.finished
+    expect(code).toBe(1)
+    expect(stdout).toContain('longer than node.stopSecondsMax')
+    expect(existsSync(join(data, 'flockmq.pid'))).toBe(false)
+  })
+
+  test('stop tells when the node does not end; a second signal ends it at once', async () => {
+    const data = newPath()
+    const node = await startHanging(data, '--set', 'node.stopSecondsMax=600')
+    const stop = await runCli(['stop', '--data', data, '--timeout', '1'])
+    expect(stop).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `flockmq: Process ${node.child.pid} still runs after 1 seconds\n`,
+    })
+    node.kill('SIGINT')
+    expect((await node.finished).code).toBe(1)
+    expect(node.stdout).toContain('Second signal')
+    expect(existsSync(join(data, 'flockmq.pid'))).toBe(false)
+  })
+
+  test('a signal while it starts is heard', async () => {
+    const preload = `
+      import net from 'node:net'
+      const listen = net.Server.prototype.listen
+      net.Server.prototype.listen = function (...args) {
+        console.log('about to listen')
+        setTimeout(() => listen.apply(this, args), 200)
+        return this
+      }`
+    const data = newPath()
+    const node = await spawnCli(['start', '--data', data, ...ANY_PORTS], { preload })
+    running.push(node)
+    await node.waitFor(/about to listen/)
+    node.kill('SIGTERM')
+    const { code, stdout } = await node.finished
+    expect(code).toBe(0)
+    expect(stdout).not.toContain('ready')
+    expect(stdout).toContain('Stopped')
+  })
+
+  test('an error that nobody caught is logged and ends the process', async () => {
+    const data = newPath()
+    const preload = "process.on('SIGUSR2', () => { throw new Error('a planted mistake') })"
+    const node = await spawnCli(['start', '--data', data, ...ANY_PORTS], { preload })
+    running.push(node)
+    await node.waitFor(/^ready .*\n/m)
+    node.kill('SIGUSR2')
+    const { code, stdout } = await node.finished
+    expect(code).toBe(1)
+    expect(stdout).toMatch(
+      /ERROR The process ends: an error that nobody expected error="a planted mistake"\nError: a planted mistake\n\s+at /,
+    )
+    expect(existsSync(join(data, 'flockmq.pid'))).toBe(false)
   })
 })
 

@@ -12,7 +12,8 @@ export interface RunOptions {
   env?: Record<string, string>
   cwd?: string
   input?: string
-  uid?: number
+  /** JavaScript that runs in the process before the command line. */
+  preload?: string
 }
 
 /** Ports that are free, whatever else runs on this machine. */
@@ -24,11 +25,12 @@ export const ANY_PORTS = ['api.port=0', 'mqtt.listeners.tcp.port=0', 'mqtt.liste
 /** A process of the real command line, with nothing of the caller's FLOCKMQ_ variables. */
 export async function spawnCli(args: readonly string[], options: RunOptions = {}): Promise<CliProcess> {
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('FLOCKMQ_'))
-  const child = spawn(process.execPath, [await builtMain(), ...args], {
+  const preload =
+    options.preload === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(options.preload)}`]
+  const child = spawn(process.execPath, [...preload, await builtMain(), ...args], {
     env: { ...Object.fromEntries(clean), ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    ...(options.uid === undefined ? {} : { uid: options.uid }),
   })
   child.stdin!.on('error', () => {})
   child.stdin!.end(options.input ?? '')

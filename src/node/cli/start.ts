@@ -6,7 +6,6 @@ import { openDataFolder } from '../folder/data-folder.ts'
 import type { FolderLock } from '../folder/folder-lock.ts'
 import { tellParent } from './daemon.ts'
 import { EXIT } from './exit.ts'
-import { describeFailure, printFailure } from './report-error.ts'
 import { type ConfigFlags, loadFlags } from './settings.ts'
 import { version } from './version.ts'
 
@@ -76,8 +75,6 @@ function watchSignals(log: Logger, lock: FolderLock): Promise<'stop'> {
 function watchCrashes(log: Logger, lock: FolderLock): void {
   const crash = (error: unknown) => {
     log.error({ err: error }, 'The process ends: an error that nobody expected')
-    const { message } = describeFailure(error)
-    printFailure(message)
     lock.release()
     process.exit(EXIT.failed)
   }
