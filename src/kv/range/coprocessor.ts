@@ -39,6 +39,8 @@ export interface MutateContext {
   /** Log index of the entry. */
   index: number
   boundary: Bounds
+  /** Version of the logic that the entry names, at most {@link Coprocessor.version}; absent = that one. */
+  logic?: number
 }
 
 export interface QueryContext {
@@ -62,6 +64,11 @@ export interface RangeObserver<Effect> {
   /** A replica opened here (start, split child, snapshot): read what is needed, in slices if it is much. */
   opened(range: RangeDescriptor, reader: Reader): void
   applied(range: RangeDescriptor, applied: Applied<Effect>): void
+  /**
+   * `parent` ended at `child.start`; both are in their new form. Derived state need not change. A service without this
+   * is told `opened(child)`.
+   */
+  split?(parent: RangeDescriptor, child: RangeDescriptor, reader: Reader): void
   /** The replica moved away or was closed. */
   closed(range: RangeDescriptor): void
 }

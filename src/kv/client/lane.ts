@@ -1,0 +1,223 @@
+import { assert } from '../../base/assert.ts'
+import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { Run } from '../range/entry.ts'
+import type { LOST } from '../range/streams.ts'
+import type { Done } from './client.ts'
+
+/** One command under way. */
+export interface Call<Command, Response> {
+  readonly key: Uint8Array
+  readonly command: Command
+  readonly done: Done<Response>
+  readonly bytes: number
+  /** Monotonic, in milliseconds. */
+  readonly deadlineMs: number
+  number: number
+  /** The answer came before that of an earlier call, and waits for it. */
+  answered: boolean
+  response: Response | typeof LOST | null
+}
+
+/** A batch ready to go. */
+export interface Shipment<Command> {
+  run: Run
+  keys: Uint8Array[]
+  commands: Command[]
+  bytes: number
+}
+
+export interface LaneLimits {
+  batchCommandsMax: number
+  batchBytesMax: number
+}
+
+/**
+ * The numbered stream of a client to one range: the calls without an answer, by rising number.
+ *
+ * `sent` of them went out in the current attempt. After any doubt a new attempt begins with the first of them
+ * (go-back-N): the range knows by the numbers which it has applied. Pure bookkeeping; the client decides when.
+ */
+export class Lane<Command, Response> {
+  descriptor: RangeDescriptor
+  stream: string
+  /** Number of the attempt: errors of an earlier one say nothing about this one. */
+  attempt = 0
+  /** Failures in a row. */
+  failures = 0
+  lastError: Error | null = null
+  /** Who is believed to lead. */
+  store: string
+  /** True while a retry waits for its time. */
+  waiting = false
+  /** In the client's list of lanes to flush. */
+  dirty = false
+  /** When the last progress was made, or the wait for it began. Monotonic, in milliseconds. */
+  progressMs = 0
+  bytes = 0
+  #next = 1
+  #answered = 0
+  #calls: Call<Command, Response>[] = []
+  #head = 0
+  #sent = 0
+
+  constructor(descriptor: RangeDescriptor, stream: string) {
+    this.descriptor = descriptor
+    this.stream = stream
+    this.store = descriptor.replicas[0]?.store ?? ''
+  }
+
+  /** A lane that goes on with this one's numbers: for the child of a split, whose marks are copies. */
+  fork(descriptor: RangeDescriptor): Lane<Command, Response> {
+    const fork = new Lane<Command, Response>(descriptor, this.stream)
+    fork.#next = this.#next
+    fork.#answered = this.#answered
+    return fork
+  }
+
+  get length(): number {
+    return this.#calls.length - this.#head
+  }
+
+  get unsent(): number {
+    return this.length - this.#sent
+  }
+
+  get sent(): number {
+    return this.#sent
+  }
+
+  push(call: Call<Command, Response>): void {
+    call.number = this.#next++
+    this.adopt(call)
+  }
+
+  /** Takes over a numbered call: of a greater number than those here. */
+  adopt(call: Call<Command, Response>): void {
+    const last = this.#calls[this.#calls.length - 1]
+    assert(last === undefined || last.number < call.number, 'Calls of a lane have rising numbers')
+    this.#calls.push(call)
+    this.bytes += call.bytes
+    if (call.number >= this.#next) this.#next = call.number + 1
+  }
+
+  /** The next batch of consecutive numbers; null where all is sent. */
+  ship(limits: LaneLimits): Shipment<Command> | null {
+    const calls = this.#calls
+    let at = this.#head + this.#sent
+    while (at < calls.length && calls[at]!.answered) at++
+    if (at === calls.length) {
+      this.#sent = this.length
+      return null
+    }
+    const first = calls[at]!.number
+    const previous = at === this.#head ? this.#answered : calls[at - 1]!.number
+    const shipment: Shipment<Command> = {
+      run: { stream: this.stream, previous, first, count: 0, answered: this.#answered },
+      keys: [],
+      commands: [],
+      bytes: 0,
+    }
+    for (; at < calls.length && shipment.commands.length < limits.batchCommandsMax; at++) {
+      const call = calls[at]!
+      if (call.number !== first + shipment.commands.length || call.answered) break
+      if (shipment.bytes > 0 && shipment.bytes + call.bytes > limits.batchBytesMax) break
+      shipment.keys.push(call.key)
+      shipment.commands.push(call.command)
+      shipment.bytes += call.bytes
+    }
+    shipment.run.count = shipment.commands.length
+    this.#sent = at - this.#head
+    return shipment
+  }
+
+  /** Begins again with the first call. */
+  rewind(): void {
+    this.attempt++
+    this.#sent = 0
+  }
+
+  /** A new stream with numbers from 1: for a range that has forgotten this one. */
+  renew(stream: string): void {
+    this.stream = stream
+    this.#answered = 0
+    this.#next = 1
+    for (let at = this.#head; at < this.#calls.length; at++) this.#calls[at]!.number = this.#next++
+    this.rewind()
+  }
+
+  /** Takes the answers of a run; calls that are no longer here are passed over. */
+  answer(run: Run, responses: readonly (Response | typeof LOST)[]): void {
+    const calls = this.#calls
+    const end = run.first + run.count
+    for (let at = this.#indexOf(run.first); at < calls.length; at++) {
+      const call = calls[at]!
+      if (call.number >= end) return
+      if (call.answered) continue
+      call.answered = true
+      call.response = responses[call.number - run.first]!
+    }
+  }
+
+  /** Takes the first call, where its answer is here. */
+  shiftAnswered(): Call<Command, Response> | null {
+    const call = this.#calls[this.#head]
+    if (call === undefined || !call.answered) return null
+    this.#head++
+    if (this.#sent > 0) this.#sent--
+    this.bytes -= call.bytes
+    this.#answered = call.number
+    if (this.#head === this.#calls.length) {
+      this.#calls = []
+      this.#head = 0
+    } else if (this.#head > 1024 && this.#head * 2 > this.#calls.length) {
+      this.#calls = this.#calls.slice(this.#head)
+      this.#head = 0
+    }
+    return call
+  }
+
+  /** Takes out the calls that `leaves` names. */
+  extract(leaves: (call: Call<Command, Response>) => boolean): Call<Command, Response>[] {
+    const taken: Call<Command, Response>[] = []
+    const kept: Call<Command, Response>[] = []
+    let sent = this.#sent
+    for (let at = this.#head; at < this.#calls.length; at++) {
+      const call = this.#calls[at]!
+      if (!leaves(call)) {
+        kept.push(call)
+        continue
+      }
+      taken.push(call)
+      this.bytes -= call.bytes
+      if (at < this.#head + this.#sent) sent--
+    }
+    if (taken.length === 0) return taken
+    this.#calls = kept
+    this.#head = 0
+    this.#sent = sent
+    return taken
+  }
+
+  /** Whether any call's deadline has passed. */
+  overdue(nowMs: number): boolean {
+    for (let at = this.#head; at < this.#calls.length; at++) {
+      const call = this.#calls[at]!
+      if (call.deadlineMs <= nowMs && !call.answered) return true
+    }
+    return false
+  }
+
+  /** Index of the first call with a number >= `number`. */
+  #indexOf(number: number): number {
+    const calls = this.#calls
+    let low = this.#head
+    if (low < calls.length && calls[low]!.number >= number) return low
+    let high = calls.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (calls[middle]!.number < number) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}

@@ -1,0 +1,372 @@
+import type { Clock, Random } from '../../base/clock.ts'
+import { BrokerError, ERRORS } from '../../base/errors.ts'
+import type { Logger } from '../../base/logging.ts'
+import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { Run } from '../range/entry.ts'
+import { LOST } from '../range/streams.ts'
+import type { CallOptions, Done, QueryOptions, RangeClient } from './client.ts'
+import { Landscape } from './landscape.ts'
+import { type Call, Lane } from './lane.ts'
+import { Queries } from './queries.ts'
+import type { RangeTransport } from './transport.ts'
+
+export interface RoutedClientOptions<Command, Response, Query, Answer> {
+  service: RangeDescriptor['service']
+  transport: RangeTransport<Command, Response, Query, Answer>
+  /** Unique for ever: names this client's streams. */
+  incarnation: string
+  clock: Clock
+  random: Random
+  log: Logger
+  /** Approximate size of a command, for limits. Default 64 bytes for each. */
+  commandBytes?: ((command: Command) => number) | undefined
+  limits?: Partial<ClientLimits>
+}
+
+export interface ClientLimits {
+  /** Default deadline of a call, in milliseconds. Default 10,000. */
+  deadlineMs: number
+  /** Silence after which unanswered batches are sent again, in milliseconds. Default 1,000. */
+  attemptMs: number
+  /** First and longest wait before a retry, in milliseconds; doubled by each failure. Default 5 and 500. */
+  backoffMsMin: number
+  backoffMsMax: number
+  /** Most commands and bytes under way for a range: beyond, OVERLOADED. Default 65,536 and 64 MiB. */
+  commandsMax: number
+  bytesMax: number
+  /** Most commands and bytes of a batch. Default 4,096 and 4 MiB. */
+  batchCommandsMax: number
+  batchBytesMax: number
+}
+
+export const CLIENT_LIMITS: ClientLimits = {
+  deadlineMs: 10_000,
+  attemptMs: 1_000,
+  backoffMsMin: 5,
+  backoffMsMax: 500,
+  commandsMax: 65_536,
+  bytesMax: 64 * 1024 * 1024,
+  batchCommandsMax: 4_096,
+  batchBytesMax: 4 * 1024 * 1024,
+}
+
+/** How often deadlines and silence are looked at, in milliseconds. */
+const TICK_MS = 100
+
+/**
+ * The client of one service's ranges: one {@link Lane} a range, flushed once a turn.
+ *
+ * Hot path: each committed command of dist, inbox and retain passes here. It costs one object; no promise with
+ * `mutateWith`, no timer (one tick serves all calls).
+ */
+export class RoutedClient<Command, Response, Query, Answer> implements RangeClient<Command, Response, Query, Answer> {
+  readonly #options: RoutedClientOptions<Command, Response, Query, Answer>
+  readonly #limits: ClientLimits
+  readonly #landscape = new Landscape()
+  readonly #lanes = new Map<string, Lane<Command, Response>>()
+  readonly #queries: Queries<Query, Answer>
+  #dirty: Lane<Command, Response>[] = []
+  #streams = 0
+  #scheduled = false
+  #closed = false
+  #stopTick: (() => void) | null = null
+  /** Monotonic time of this turn; 0 = not read yet. */
+  #nowMs = 0
+
+  constructor(options: RoutedClientOptions<Command, Response, Query, Answer>) {
+    this.#options = options
+    this.#limits = { ...CLIENT_LIMITS, ...options.limits }
+    this.#landscape.update(options.transport.landscape())
+    this.#queries = new Queries(options, this.#limits, {
+      locate: (key) => this.#landscape.locate(key),
+      learn: (error) => this.#learn(error),
+      now: () => this.#now(),
+    })
+  }
+
+  mutate(key: Uint8Array, command: Command, options?: CallOptions): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      const done: Done<Response> = (error, response) => (error === null ? resolve(response as Response) : reject(error))
+      this.mutateWith(key, command, done, options)
+    })
+  }
+
+  mutateWith(key: Uint8Array, command: Command, done: Done<Response>, options?: CallOptions): void {
+    const lane = this.#laneOf(key)
+    const bytes = this.#options.commandBytes?.(command) ?? 64
+    const { commandsMax, bytesMax } = this.#limits
+    if (lane === null || lane.length >= commandsMax || (lane.length > 0 && lane.bytes + bytes > bytesMax)) {
+      const error = this.#refusal(lane)
+      this.#options.transport.schedule(() => this.#finish(done, error, null))
+      return
+    }
+    const nowMs = this.#now()
+    if (lane.length === 0) lane.progressMs = nowMs
+    const deadlineMs = nowMs + (options?.deadlineMs ?? this.#limits.deadlineMs)
+    lane.push({ key, command, done, bytes, deadlineMs, number: 0, answered: false, response: null })
+    this.#markDirty(lane)
+    this.#stopTick ??= this.#options.clock.after(TICK_MS, () => this.#tick())
+  }
+
+  query(key: Uint8Array, query: Query, options?: QueryOptions): Promise<Answer> {
+    if (this.#closed) return Promise.reject(this.#closedError())
+    const answer = this.#queries.ask(key, query, options)
+    this.#stopTick ??= this.#options.clock.after(TICK_MS, () => this.#tick())
+    return answer
+  }
+
+  locate(key: Uint8Array): RangeDescriptor {
+    const found = this.#landscape.locate(key) ?? this.#refreshed(key)
+    if (found === undefined) {
+      const message = `Cannot find the range of a key: no range of "${this.#options.service}" that holds it is known`
+      throw new BrokerError('RANGE_NOT_FOUND', message)
+    }
+    return found
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#stopTick?.()
+    this.#stopTick = null
+    const error = this.#closedError()
+    this.#queries.close(error)
+    for (const lane of this.#lanes.values()) {
+      for (const call of lane.extract(() => true)) this.#finish(call.done, error, null)
+    }
+    this.#lanes.clear()
+  }
+
+  #now(): number {
+    if (this.#nowMs === 0) {
+      this.#nowMs = this.#options.clock.monotonic()
+      this.#schedule()
+    }
+    return this.#nowMs
+  }
+
+  #laneOf(key: Uint8Array): Lane<Command, Response> | null {
+    const descriptor = this.#closed ? undefined : (this.#landscape.locate(key) ?? this.#refreshed(key))
+    if (descriptor === undefined) return null
+    let lane = this.#lanes.get(descriptor.id)
+    if (lane === undefined) {
+      lane = new Lane<Command, Response>(descriptor, this.#newStream())
+      this.#lanes.set(descriptor.id, lane)
+    }
+    return lane
+  }
+
+  #newStream(): string {
+    return `${this.#options.incarnation}.${++this.#streams}`
+  }
+
+  #refreshed(key: Uint8Array): RangeDescriptor | undefined {
+    this.#learn(null)
+    return this.#landscape.locate(key)
+  }
+
+  #refusal(lane: Lane<Command, Response> | null): BrokerError {
+    const { service } = this.#options
+    if (this.#closed) return this.#closedError()
+    if (lane === null)
+      return new BrokerError('RANGE_NOT_FOUND', `Cannot run a command: no range of "${service}" holds its key`)
+    const message = `Cannot run a command on range "${lane.descriptor.id}": ${lane.length} with ${lane.bytes} bytes are under way`
+    return new BrokerError('OVERLOADED', message)
+  }
+
+  #closedError(): BrokerError {
+    return new BrokerError('CLOSED', `The client of "${this.#options.service}" is closed`)
+  }
+
+  #markDirty(lane: Lane<Command, Response>): void {
+    if (lane.dirty || lane.waiting) return
+    lane.dirty = true
+    this.#dirty.push(lane)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#options.transport.schedule(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    this.#nowMs = 0
+    if (this.#dirty.length === 0) return
+    const lanes = this.#dirty
+    this.#dirty = []
+    for (const lane of lanes) {
+      lane.dirty = false
+      if (!lane.waiting && this.#lanes.get(lane.descriptor.id) === lane) this.#send(lane)
+    }
+  }
+
+  #send(lane: Lane<Command, Response>): void {
+    const { transport } = this.#options
+    for (let shipment = lane.ship(this.#limits); shipment !== null; shipment = lane.ship(this.#limits)) {
+      const { run } = shipment
+      const { attempt } = lane
+      const { id, epoch } = lane.descriptor
+      const batch = { range: id, epochVersion: epoch.version, ...shipment }
+      transport.propose(lane.store, batch, (error, responses) => {
+        if (this.#closed) return
+        if (error === null) this.#answered(lane, run, responses)
+        else if (attempt === lane.attempt && run.stream === lane.stream) this.#failed(lane, run, error)
+      })
+    }
+  }
+
+  #answered(lane: Lane<Command, Response>, run: Run, responses: readonly (Response | typeof LOST)[]): void {
+    if (run.stream !== lane.stream) return
+    lane.progressMs = this.#now()
+    lane.failures = 0
+    lane.answer(run, responses)
+    this.#release(lane)
+  }
+
+  /** Hands out the answers that have no unanswered call before them. */
+  #release(lane: Lane<Command, Response>): void {
+    for (let call = lane.shiftAnswered(); call !== null; call = lane.shiftAnswered()) {
+      if (call.response === LOST) this.#finish(call.done, this.#lostAnswer(lane), null)
+      else this.#finish(call.done, null, call.response)
+    }
+  }
+
+  #lostAnswer(lane: Lane<Command, Response>): BrokerError {
+    const message = `A command on range "${lane.descriptor.id}" was applied, but its answer is no longer kept`
+    return new BrokerError('UNAVAILABLE', message)
+  }
+
+  #failed(lane: Lane<Command, Response>, run: Run, error: BrokerError): void {
+    lane.lastError = error
+    if (ERRORS[error.code].retry === 'never') {
+      const to = run.first + run.count
+      const failed = lane.extract((call) => call.number >= run.first && call.number < to && !call.answered)
+      for (const call of failed) this.#finish(call.done, error, null)
+      this.#release(lane)
+    } else if (error.code === 'SEQUENCE_GAP') {
+      // The range says less than it had acknowledged before this batch left: it has forgotten the stream, not missed
+      // a batch. What is unanswered was not applied there.
+      const { applied } = (error.hint ?? {}) as { applied?: number }
+      if (applied !== undefined && applied < run.answered) lane.renew(this.#newStream())
+    }
+    this.#retry(lane, this.#learn(error))
+  }
+
+  /** Sends again from the first unanswered: at once where something new was learned, else after a while. */
+  #retry(lane: Lane<Command, Response>, learned: boolean): void {
+    if (this.#lanes.get(lane.descriptor.id) !== lane) return
+    lane.rewind()
+    if (lane.length === 0) return
+    lane.failures++
+    lane.progressMs = this.#now()
+    if (learned && lane.failures <= 3) {
+      this.#markDirty(lane)
+      return
+    }
+    if (lane.waiting) return
+    lane.waiting = true
+    this.#options.clock.after(this.#backoffMs(lane.failures), () => {
+      lane.waiting = false
+      lane.progressMs = this.#now()
+      this.#markDirty(lane)
+    })
+  }
+
+  #backoffMs(failures: number): number {
+    const { backoffMsMin, backoffMsMax } = this.#limits
+    const full = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(failures, 20))
+    return full * (0.5 + this.#options.random.float() / 2)
+  }
+
+  /** Takes what the error tells about ranges and leaders; true where that is new. */
+  #learn(error: BrokerError | null): boolean {
+    const hint = (error?.hint ?? {}) as { descriptors?: RangeDescriptor[]; range?: string; leader?: string }
+    let learned = false
+    if (hint.leader !== undefined && hint.range !== undefined) {
+      const lane = this.#lanes.get(hint.range)
+      if (lane !== undefined && lane.store !== hint.leader) {
+        lane.store = hint.leader
+        learned = true
+      }
+    }
+    const told = [...(hint.descriptors ?? [])]
+    if (error === null || error.code === 'EPOCH_MISMATCH' || error.code === 'RANGE_NOT_FOUND') {
+      told.push(...this.#options.transport.landscape())
+    }
+    if (told.length === 0 || !this.#landscape.update(told)) return learned
+    this.#reroute()
+    return true
+  }
+
+  /** Moves calls whose keys belong to another range now; order and numbers stay. */
+  #reroute(): void {
+    const current = new Map<string, RangeDescriptor>()
+    for (const each of this.#landscape.list()) {
+      // What is left of an old descriptor may stand beside the new one of the same range.
+      const known = current.get(each.id)
+      if (known === undefined || known.epoch.version < each.epoch.version) current.set(each.id, each)
+    }
+    for (const lane of [...this.#lanes.values()]) {
+      const own = current.get(lane.descriptor.id)
+      if (own === undefined || own.epoch.version !== lane.descriptor.epoch.version) lane.rewind()
+      if (own !== undefined) lane.descriptor = own
+      const { id } = lane.descriptor
+      const moved = lane.extract((call) => (this.#landscape.locate(call.key)?.id ?? id) !== id)
+      for (const call of moved) this.#adopt(lane, call)
+      this.#release(lane)
+      if (own === undefined && lane.length === 0) this.#lanes.delete(id)
+      this.#markDirty(lane)
+    }
+  }
+
+  #adopt(from: Lane<Command, Response>, call: Call<Command, Response>): void {
+    const descriptor = this.#landscape.locate(call.key)!
+    let lane = this.#lanes.get(descriptor.id)
+    if (lane === undefined) {
+      lane = from.fork(descriptor)
+      lane.progressMs = this.#now()
+      this.#lanes.set(descriptor.id, lane)
+    }
+    lane.adopt(call)
+    this.#markDirty(lane)
+  }
+
+  #tick(): void {
+    this.#stopTick = null
+    const nowMs = this.#now()
+    let busy = this.#queries.tick(nowMs)
+    for (const lane of [...this.#lanes.values()]) {
+      if (lane.length === 0) continue
+      if (lane.overdue(nowMs)) this.#expire(lane, nowMs)
+      if (lane.sent > 0 && !lane.waiting && nowMs - lane.progressMs >= this.#limits.attemptMs) {
+        const message = `No answer from range "${lane.descriptor.id}" within ${this.#limits.attemptMs} ms`
+        lane.lastError = new BrokerError('TIMEOUT', message)
+        this.#learn(null)
+        this.#retry(lane, false)
+      }
+      if (lane.length > 0) busy = true
+    }
+    if (busy && !this.#closed) this.#stopTick = this.#options.clock.after(TICK_MS, () => this.#tick())
+  }
+
+  #expire(lane: Lane<Command, Response>, nowMs: number): void {
+    const message = `Cannot run a command on range "${lane.descriptor.id}" in time: ${lane.lastError?.message ?? 'it does not answer'}`
+    const error = new BrokerError('TIMEOUT', message, { cause: lane.lastError })
+    for (const call of lane.extract((each) => each.deadlineMs <= nowMs && !each.answered)) {
+      this.#finish(call.done, error, null)
+    }
+    this.#release(lane)
+    this.#markDirty(lane)
+  }
+
+  #finish(done: Done<Response>, error: Error | null, response: Response | null): void {
+    try {
+      done(error, response)
+    } catch (cause) {
+      this.#options.log.error({ err: cause, service: this.#options.service }, 'A callback of a range command threw')
+    }
+  }
+}

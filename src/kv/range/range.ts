@@ -1,0 +1,282 @@
+import { assert } from '../../base/assert.ts'
+import { BrokerError } from '../../base/errors.ts'
+import { compareBytes, within } from '../engine/bytes.ts'
+import type { Write } from '../engine/engine.ts'
+import { BoundedReader, writeWithin } from './boundary.ts'
+import type { Coprocessor, RangeDescriptor, Reader } from './coprocessor.ts'
+import type { CommandsEntry, Entry, Run, SplitEntry } from './entry.ts'
+import { hashWrites } from './hash.ts'
+import { Overlay } from './overlay.ts'
+import { type AppliedState, appliedKey, descriptorKey, encodeApplied, encodeDescriptor } from './schema.ts'
+import { type AnswerCodec, type LOST, STREAM_LIMITS, type StreamLimits, Streams } from './streams.ts'
+
+export interface RangeOptions<Command, Response, Query, Answer, Effect> {
+  coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>
+  descriptor: RangeDescriptor
+  applied: AppliedState
+  /** The landed keys of the service's family, unbounded. */
+  landed: Reader
+  /** Null: answers are not written, and a repetition after a restart may have lost its answer. */
+  codec: AnswerCodec | null
+  limits?: Partial<StreamLimits>
+}
+
+/** What became of one run of an entry. */
+export interface RunOutcome<Response> {
+  error: BrokerError | null
+  /** One for each command. */
+  responses: readonly (Response | typeof LOST)[]
+}
+
+/** All effects of one entry, for the host to perform in the order of the fields. */
+export interface Outcome<Response, Effect> {
+  index: number
+  nowMs: number
+  /** To the service's family and to `meta`, in one batch. */
+  writes: readonly Write[]
+  metaWrites: readonly Write[]
+  /** For the observer, once the writes are readable. */
+  effects: readonly Effect[]
+  /** One for each run, in order: answered last. */
+  runs: RunOutcome<Response>[]
+  /** The child, where the entry was a split. */
+  child: RangeChild | null
+}
+
+export interface RangeChild {
+  descriptor: RangeDescriptor
+  applied: AppliedState
+  streams: Streams
+}
+
+/** Recent children that a client with an old map is told of. */
+const CHILDREN_MAX = 16
+
+/**
+ * One replica of one range, as a pure state machine over its log: the same entries give the same writes, answers and
+ * hash on every replica.
+ *
+ *     check -> propose -> (the host persists and commits the entry) -> apply -> (the host lands the writes) -> landed
+ *
+ * It reads through the engine and writes nothing: an {@link Outcome} says what to write. Between `apply` and `landed`
+ * the overlay shows the entry's writes to the entries after it, and to nobody else.
+ */
+export class Range<Command, Response, Query, Answer, Effect> {
+  readonly streams: Streams
+  readonly #coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>
+  readonly #options: RangeOptions<Command, Response, Query, Answer, Effect>
+  readonly #overlay: Overlay
+  #descriptor: RangeDescriptor
+  #applied: AppliedState
+  #halted: string | null = null
+  #children: RangeDescriptor[] = []
+  /** The boundary's keys: with the writes of applied entries, and landed ones only. */
+  #reader!: Reader
+  #landed!: Reader
+
+  constructor(options: RangeOptions<Command, Response, Query, Answer, Effect>, streams?: Streams) {
+    this.#options = options
+    this.#coprocessor = options.coprocessor
+    this.#overlay = new Overlay(options.landed)
+    this.#descriptor = options.descriptor
+    this.#applied = options.applied
+    this.streams = streams ?? this.#newStreams(options.descriptor.id)
+    this.#bound()
+  }
+
+  get descriptor(): RangeDescriptor {
+    return this.#descriptor
+  }
+
+  get applied(): AppliedState {
+    return this.#applied
+  }
+
+  /** Why this range applies nothing any more; null while it does. */
+  get halted(): string | null {
+    return this.#halted
+  }
+
+  /** The landed keys of the boundary. */
+  get reader(): Reader {
+    return this.#landed
+  }
+
+  /** Why commands for `keys` that were routed by `epochVersion` may not be proposed; null where they may. */
+  check(epochVersion: number, keys: readonly Uint8Array[]): BrokerError | null {
+    if (this.#halted !== null) return this.#haltedError()
+    if (epochVersion !== this.#descriptor.epoch.version) return this.#epochError()
+    const { start, end } = this.#descriptor
+    if (start === undefined && end === undefined) return null
+    for (const key of keys) if (!within(key, this.#descriptor)) return this.#epochError()
+    return null
+  }
+
+  /** The entry that carries `commands`. */
+  propose(runs: readonly Run[], commands: readonly Command[], nowMs: number): CommandsEntry<Command> {
+    return { type: 'commands', ...this.#head(nowMs), runs, commands }
+  }
+
+  /** The entry that ends this range at `key`; throws where that leaves nothing on one side. */
+  proposeSplit(key: Uint8Array, child: string, nowMs: number): SplitEntry {
+    const { start, end, id } = this.#descriptor
+    if (!within(key, this.#descriptor) || compareBytes(key, start ?? new Uint8Array(0)) === 0) {
+      throw new BrokerError('INVALID_ARGUMENT', `Cannot split range "${id}": the key is not inside of its boundary`)
+    }
+    assert(end === undefined || compareBytes(key, end) < 0, 'A split key lies before the end')
+    return { type: 'split', ...this.#head(nowMs), key, child }
+  }
+
+  /** Applies a committed entry. Entries come in log order, each once. */
+  apply(entry: Entry<Command>): Outcome<Response, Effect> {
+    const runs = entry.type === 'commands' ? entry.runs : []
+    if (this.#halted === null && entry.logic > this.#coprocessor.version) {
+      this.#halted = `its log needs version ${entry.logic} of the ${this.#coprocessor.service} logic, this node has ${this.#coprocessor.version}: upgrade it`
+    }
+    if (this.#halted !== null) return this.#refused(runs, this.#haltedError())
+    const nowMs = Math.max(entry.nowMs, this.#applied.nowMs)
+    if (entry.epochVersion !== this.#descriptor.epoch.version)
+      return this.#advance(this.#refused(runs, this.#epochError()), nowMs)
+    if (entry.type === 'split') return this.#split(entry, nowMs)
+    try {
+      return this.#mutate(entry, nowMs)
+    } catch (error) {
+      this.#halted = `entry ${this.#applied.index + 1} cannot be applied: ${error instanceof Error ? error.message : error}`
+      return this.#refused(runs, this.#haltedError(error))
+    }
+  }
+
+  /** The writes up to this index are in the engine. */
+  landed(index: number): void {
+    this.#overlay.landed(index)
+  }
+
+  /** Reads what has landed. */
+  query(query: Query, nowMs: number): Answer {
+    return this.#coprocessor.query(query, this.#landed, { nowMs, boundary: this.#descriptor })
+  }
+
+  due(nowMs: number, limit: number): Command[] {
+    return this.#halted === null ? this.#coprocessor.due(this.#reader, Math.max(nowMs, this.#applied.nowMs), limit) : []
+  }
+
+  nextDueMs(): number | null {
+    return this.#halted === null ? this.#coprocessor.nextDueMs(this.#reader) : null
+  }
+
+  #mutate(entry: CommandsEntry<Command>, nowMs: number): Outcome<Response, Effect> {
+    const metaWrites: Write[] = []
+    const outcome: Outcome<Response, Effect> = { ...this.#refused([], null), metaWrites }
+    const admissions = entry.runs.map((run) =>
+      run.stream === '' ? { repeated: 0, error: null } : this.streams.admit(run, nowMs, metaWrites),
+    )
+    const commands = freshCommands(entry, admissions)
+    const index = this.#applied.index + 1
+    let responses: readonly Response[] = []
+    if (commands.length > 0) {
+      const context = { nowMs, index, boundary: this.#descriptor, logic: entry.logic }
+      const mutation = this.#coprocessor.mutate(commands, this.#reader, context)
+      responses = mutation.responses
+      assert(responses.length === commands.length, `${commands.length} commands gave ${responses.length} responses`)
+      for (const write of mutation.writes) assert(writeWithin(write, this.#descriptor), 'a write leaves the boundary')
+      outcome.writes = mutation.writes
+      outcome.effects = mutation.effects
+    }
+    let at = 0
+    entry.runs.forEach((run, i) => {
+      const { repeated, error } = admissions[i]!
+      if (error !== null) {
+        outcome.runs.push({ error, responses: [] })
+        return
+      }
+      const fresh = run.count - repeated
+      const own = fresh === responses.length ? responses : responses.slice(at, at + fresh)
+      at += fresh
+      if (run.stream !== '' && fresh > 0) this.streams.record(run, repeated, own, metaWrites)
+      const known = repeated === 0 ? own : [...(this.streams.recall(run, repeated) as Response[]), ...own]
+      outcome.runs.push({ error: null, responses: known })
+    })
+    return this.#advance(outcome, nowMs)
+  }
+
+  #split(entry: SplitEntry, nowMs: number): Outcome<Response, Effect> {
+    const { epoch, end, ...rest } = this.#descriptor
+    const next = { ...epoch, version: epoch.version + 1 }
+    const child: RangeDescriptor = { ...rest, id: entry.child, epoch: next, start: entry.key, end }
+    this.#descriptor = { ...rest, epoch: next, end: entry.key }
+    this.#children = [...this.#children.slice(1 - CHILDREN_MAX), child]
+    this.#bound()
+    const streams = this.#newStreams(child.id)
+    const applied = { index: 0, nowMs, hash: 0 }
+    const { service } = child
+    const metaWrites: Write[] = [
+      { type: 'put', key: descriptorKey(service, this.#descriptor.id), value: encodeDescriptor(this.#descriptor) },
+      { type: 'put', key: descriptorKey(service, child.id), value: encodeDescriptor(child) },
+      { type: 'put', key: appliedKey(service, child.id), value: encodeApplied(applied) },
+    ]
+    this.streams.copyTo(streams, metaWrites)
+    const outcome = { ...this.#refused([], null), metaWrites, child: { descriptor: child, applied, streams } }
+    return this.#advance(outcome, nowMs)
+  }
+
+  /** Counts the entry as applied. */
+  #advance(outcome: Outcome<Response, Effect>, nowMs: number): Outcome<Response, Effect> {
+    const index = this.#applied.index + 1
+    this.#applied = { index, nowMs, hash: hashWrites(this.#applied.hash, outcome.writes) }
+    this.#overlay.add(index, outcome.writes)
+    const key = appliedKey(this.#descriptor.service, this.#descriptor.id)
+    const record: Write = { type: 'put', key, value: encodeApplied(this.#applied) }
+    return { ...outcome, index, nowMs, metaWrites: [...outcome.metaWrites, record] }
+  }
+
+  /** An outcome that changes nothing. */
+  #refused(runs: readonly Run[], error: BrokerError | null): Outcome<Response, Effect> {
+    const { index, nowMs } = this.#applied
+    const answers = runs.map(() => ({ error, responses: [] }))
+    return { index, nowMs, writes: [], metaWrites: [], effects: [], runs: answers, child: null }
+  }
+
+  #head(nowMs: number) {
+    return {
+      logic: this.#coprocessor.version,
+      nowMs: Math.max(Math.floor(nowMs), this.#applied.nowMs),
+      epochVersion: this.#descriptor.epoch.version,
+    }
+  }
+
+  #newStreams(range: string): Streams {
+    const limits = { ...STREAM_LIMITS, ...this.#options.limits }
+    return new Streams({ service: this.#coprocessor.service, range }, this.#options.codec, limits)
+  }
+
+  #bound(): void {
+    this.#reader = new BoundedReader(this.#overlay, this.#descriptor)
+    this.#landed = new BoundedReader(this.#options.landed, this.#descriptor)
+  }
+
+  #haltedError(cause?: unknown): BrokerError {
+    const message = `Range "${this.#descriptor.id}" is halted: ${this.#halted}`
+    return new BrokerError('RANGE_HALTED', message, { cause })
+  }
+
+  #epochError(): BrokerError {
+    const message = `Cannot serve keys by an old map: range "${this.#descriptor.id}" is at version ${this.#descriptor.epoch.version}`
+    return new BrokerError('EPOCH_MISMATCH', message, { hint: { descriptors: [this.#descriptor, ...this.#children] } })
+  }
+}
+
+/** The entry's own array where nothing is repeated or refused, which is nearly always. */
+function freshCommands<Command>(
+  entry: CommandsEntry<Command>,
+  admissions: readonly { repeated: number; error: BrokerError | null }[],
+): readonly Command[] {
+  if (admissions.every(({ repeated, error }) => repeated === 0 && error === null)) return entry.commands
+  const commands: Command[] = []
+  let at = 0
+  entry.runs.forEach((run, i) => {
+    const { repeated, error } = admissions[i]!
+    if (error === null) for (let j = at + repeated; j < at + run.count; j++) commands.push(entry.commands[j]!)
+    at += run.count
+  })
+  return commands
+}

@@ -1,0 +1,19 @@
+/** What a store takes at once. */
+export interface StoreLimits {
+  /** Most commands and bytes under way for each range: beyond, OVERLOADED. Default 131,072 and 128 MiB. */
+  commandsMax: number
+  bytesMax: number
+  /** Most commands and bytes of one entry: bounds a turn. Default 4,096 and 4 MiB; one batch always fits. */
+  entryCommandsMax: number
+  entryBytesMax: number
+  /** Most commands of timed work in one entry. Default 256. */
+  dueMax: number
+}
+
+export const STORE_LIMITS: StoreLimits = {
+  commandsMax: 131_072,
+  bytesMax: 128 * 1024 * 1024,
+  entryCommandsMax: 4_096,
+  entryBytesMax: 4 * 1024 * 1024,
+  dueMax: 256,
+}
