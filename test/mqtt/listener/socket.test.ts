@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { Admission, openListeners } from '../../../src/mqtt/listener/index.ts'
+import { hookAccept } from '../../../src/mqtt/listener/socket-accept.ts'
 import { cleanup, dial, listenerContext, listenerOptions, open, temporaryFolder, until } from './harness.ts'
 
 describe.each([
@@ -170,6 +171,49 @@ describe.each([
     expect(again.listener.port).toBe(port)
     client.socket.write('still here')
     await until(() => seen[0]!.text() === 'still here')
+  })
+})
+
+describe('the internal hook', () => {
+  const hooks = {
+    admit: () => true,
+    accepted: () => {
+      throw new Error('not expected')
+    },
+  }
+
+  test('works on this Node: all reads come in one buffer', async () => {
+    const buffers = new Set<ArrayBufferLike>()
+    const { listener, seen } = await open({}, {}, ({ transport }) => {
+      const record = transport.onData
+      transport.onData = (buffer) => {
+        buffers.add(buffer.buffer)
+        record(buffer)
+      }
+    })
+    dial(listener).socket.write('one')
+    dial(listener).socket.write('two')
+    await until(() => seen.length === 2 && seen.every((entry) => entry.bytes === 3))
+    expect([...buffers].map((buffer) => buffer.byteLength)).toEqual([64 * 1024])
+  })
+
+  test('is left alone where a Node has other internals', () => {
+    for (const server of [{}, { _handle: null }, { _handle: { onconnection: 1 } }]) {
+      expect(hookAccept(server as unknown as Server, hooks)).toBe(false)
+    }
+  })
+
+  test('gives back what it cannot read from: errors, and handles without the method', () => {
+    const calls: unknown[][] = []
+    const handle = { onconnection: (...args: unknown[]) => calls.push(args) }
+    expect(hookAccept({ _handle: handle } as unknown as Server, hooks)).toBe(true)
+    const odd = { close: () => {} }
+    handle.onconnection(-24, undefined)
+    handle.onconnection(0, odd)
+    expect(calls).toEqual([
+      [-24, undefined],
+      [0, odd],
+    ])
   })
 })
 
