@@ -102,12 +102,14 @@ function isServiceLink(name: string, text: string): boolean {
   )
 }
 
+/** A container may be smaller than what an empty broker takes: it gets this, and the kernel's verdict. */
+const PROCESS_BYTES_MIN = 256 * 1024 * 1024
 const DEFAULT_PORTS: Record<ListenerConfig['type'], number> = { tcp: 1883, tls: 8883, ws: 8083, wss: 8084, unix: 0 }
 
 /** Fills in what the default of an option depends on. */
 function complete(config: Config, machine: Machine): Config {
   config.node.name ??= machine.hostName
-  config.mqtt.limits.processBytesMax ??= Math.floor(machine.memoryBytes / 4)
+  config.mqtt.limits.processBytesMax ??= Math.max(PROCESS_BYTES_MIN, Math.floor(machine.memoryBytes * 0.75))
   for (const listener of Object.values(config.mqtt.listeners)) {
     listener.port ??= DEFAULT_PORTS[listener.type]
     if (listener.type === 'ws' || listener.type === 'wss') listener.path ??= '/mqtt'

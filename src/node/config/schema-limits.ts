@@ -65,11 +65,20 @@ export const LIMIT_OPTIONS = {
   processBytesMax: {
     type: 'integer',
     default: null,
-    absent: 'a quarter of the memory',
-    min: 16 * MIB,
+    absent: 'three quarters of the memory that this machine or container has',
+    min: 64 * MIB,
     max: 1024 * 1024 * MIB,
     unit: 'bytes',
-    sentence: 'Bytes that all connections together may hold in buffers before load is shed.',
+    sentence: 'Memory of the whole process (resident) above which no new connection is taken.',
+  },
+  inFlight3Max: {
+    type: 'integer',
+    default: 512,
+    min: 1,
+    max: 65_535,
+    unit: 'count',
+    sentence:
+      'QoS 1 and 2 publishes of a 3.x client that may await an answer; then it is read no further until one leaves.',
   },
   turnMsMax: {
     type: 'integer',
