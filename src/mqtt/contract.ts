@@ -1,3 +1,4 @@
+import type { FlappingOptions } from '../plugin/index.ts'
 import type { FrontEnd } from './connection/front-end.ts'
 import type { ListenerOptions } from './listener/index.ts'
 
@@ -30,8 +31,9 @@ export interface MqttOptions {
   handshakesMax: number
   /** Bytes that may wait for one client. */
   outputBytesPerConnectionMax: number
-  /** Resident bytes of the process above which no new connection is taken. */
+  /** Bytes that all connections together may hold before load is shed. */
   processBytesMax: number
+  flapping: FlappingOptions
   /** Milliseconds of parsing in one turn of the event loop. */
   turnMsMax: number
   /** Unanswered publishes of QoS 1 and 2 of a 3.x client before it is read no further. */

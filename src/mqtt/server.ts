@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { BrokerError } from '../base/errors.ts'
 import type { TenantId } from '../base/ids.ts'
 import type { MetricSink, MetricSource } from '../base/metrics.ts'
+import { FlapGuard } from '../plugin/index.ts'
 import { REASON } from './codec/index.ts'
+import type { AttachRefusal } from './connection/attach.ts'
 import { Connection } from './connection/connection.ts'
 import { Counters } from './connection/counters.ts'
 import { FlushQueue } from './connection/flush-queue.ts'
@@ -21,6 +23,8 @@ import {
 
 /** How often deadlines (keep-alive, CONNECT) are looked at. */
 const TICK_MS = 250
+/** Connections that hold less are not worth closing. */
+const SHED_BYTES_MIN = 16_384
 /** Connections closed at a time when the node stops. */
 const STOP_SLICE = 500
 
@@ -35,8 +39,9 @@ export class MqttServer implements MetricSource {
   #listenerMetrics: ListenerMetrics | null = null
   #endTicks: () => void = () => {}
   #stopping = false
-  /** A process over its byte budget takes no new connection; what is there is kept. */
-  #overBudget = false
+  /** As of the last tick. */
+  #heldBytes = 0
+  #shed = 0
   #nextConnection = 0
 
   constructor(parts: MqttParts, options: MqttOptions) {
@@ -85,18 +90,13 @@ export class MqttServer implements MetricSource {
   collect(sink: MetricSink): void {
     this.#front.counters.collect(sink)
     this.#listenerMetrics?.collect(sink)
-    let input = 0
-    let output = 0
-    for (const connection of this.#connections) {
-      input += connection.bufferedBytes
-      output += connection.output.waitingBytes
-    }
-    sink.gauge('flockmq_mqtt_input_bytes', 'Bytes read and not handled yet', input)
-    sink.gauge('flockmq_mqtt_output_bytes', 'Bytes that wait for slow clients', output)
+    const help = 'Bytes held for clients: input not handled yet, output not sent yet'
+    sink.gauge('flockmq_mqtt_held_bytes', help, this.#heldBytes)
+    sink.counter('flockmq_mqtt_shed_total', 'Connections closed because the process held too much', this.#shed)
   }
 
   #accept(transport: Transport, info: ConnectionInfo): void {
-    if (this.#stopping || this.#overBudget) return transport.destroy()
+    if (this.#stopping) return transport.destroy()
     const connection = new Connection(this.#front, transport, info)
     this.#connections.add(connection)
     connection.control.onGone = () => this.#connections.delete(connection)
@@ -105,11 +105,43 @@ export class MqttServer implements MetricSource {
   #tick(): void {
     const { clock } = this.#parts
     const now = clock.monotonic()
-    this.#overBudget = process.memoryUsage.rss() > this.#options.processBytesMax
+    let held = 0
     for (const connection of this.#connections) {
+      held += connection.heldBytes
       if (connection.session.deadlineMs <= now) connection.control.end({ type: 'tick' })
     }
+    this.#heldBytes = held
+    if (held > this.#options.processBytesMax) this.#shedLoad(held)
     this.#endTicks = clock.after(TICK_MS, () => this.#tick())
+  }
+
+  /** Closes those that hold most, until four fifths of the budget are left. */
+  #shedLoad(heldBytes: number): void {
+    const heavy = [...this.#connections].filter(({ heldBytes: held }) => held >= SHED_BYTES_MIN)
+    heavy.sort((a, b) => b.heldBytes - a.heldBytes)
+    let excess = heldBytes - this.#options.processBytesMax * 0.8
+    for (const connection of heavy) {
+      if (excess <= 0) return
+      excess -= connection.heldBytes
+      this.#shed++
+      connection.control.end({
+        type: 'end',
+        reasonCode: REASON.QUOTA_EXCEEDED,
+        reason: 'The server holds too much for slow clients',
+      })
+    }
+  }
+
+  #refuses(registry: Registry, flapping: FlapGuard, tenant: TenantId, clientId: string): AttachRefusal | null {
+    if (flapping.bannedUntilMs(tenant, clientId, this.#parts.clock.monotonic()) > 0) {
+      return { reasonCode: REASON.BANNED, reason: 'The client lost its connection too often' }
+    }
+    if (registry.get(tenant, clientId) !== undefined) return null
+    if (this.#heldBytes > this.#options.processBytesMax) {
+      return { reasonCode: REASON.SERVER_BUSY, reason: 'The server is overloaded' }
+    }
+    if (registry.count(tenant) < this.#parts.settings.of(tenant).connectionsMax) return null
+    return { reasonCode: REASON.QUOTA_EXCEEDED, reason: 'The tenant has all the connections it may have' }
   }
 
   #createFront(): FrontEnd {
@@ -118,6 +150,7 @@ export class MqttServer implements MetricSource {
     const defer = (callback: () => void) => void setImmediate(callback)
     const turn = new Turn(options.turnMsMax, () => parts.clock.monotonic(), defer)
     const registry = new Registry()
+    const flapping = new FlapGuard(options.flapping)
     counters.turnDeferrals = () => turn.deferrals
     counters.subscriptions = () => parts.table.subscriptions
     const run = randomBytes(8).toString('hex')
@@ -136,7 +169,9 @@ export class MqttServer implements MetricSource {
       },
       assignClientId: () => `flockmq-${randomBytes(12).toString('base64url')}`,
       nextConnectionId: () => `${run}-${++this.#nextConnection}`,
-      admits: (tenant: TenantId) => registry.count(tenant) < parts.settings.of(tenant).connectionsMax,
+      refuses: (tenant, clientId) => this.#refuses(registry, flapping, tenant, clientId),
+      stopping: () => this.#stopping,
+      flapping,
     }
   }
 }

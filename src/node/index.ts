@@ -1,18 +1,80 @@
 import { startApi } from '../api/index.ts'
+import { systemClock, systemRandom } from '../base/clock.ts'
+import type { Health } from '../base/health.ts'
+import type { MetricSource } from '../base/metrics.ts'
+import { MqttServer } from '../mqtt/index.ts'
+import { startPlugins } from '../plugin/host.ts'
 import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
+import { mqttOptions } from './options.ts'
+import { startServices } from './services.ts'
 
-/** Builds and starts the modules of one node. */
+/**
+ * Builds and starts the modules of one node: plugins, then the services on their ranges, then the front end, last the
+ * HTTP side. Stopping goes the other way round, so that nothing loses what it stands on.
+ */
 export async function startNode(config: Config, context: NodeContext): Promise<RunningNode> {
-  const listeners: ListenerInfo[] = []
-  const health = () => ({ ready: true, reasons: [] })
+  const stops: (() => Promise<void>)[] = []
+  const stop = async () => {
+    for (const stopOne of stops.reverse()) await stopOne()
+    stops.length = 0
+  }
+  try {
+    return await build(config, context, stops, stop)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function build(
+  config: Config,
+  context: NodeContext,
+  stops: (() => Promise<void>)[],
+  stop: () => Promise<void>,
+): Promise<RunningNode> {
+  const { log, hostId } = context
+  const clock = systemClock
+  const certificates = (name: string) => config.mqtt.listeners[name]!.tls
+  const plugins = await startPlugins({
+    ...config.plugins,
+    tenants: config.tenants,
+    folder: process.cwd(),
+    certificates: (name) => ({
+      tenantFrom: certificates(name).tenantFromCert,
+      userFrom: certificates(name).userFromCert,
+    }),
+    hashesMax: config.mqtt.limits.passwordHashesMax,
+    logLevel: config.log.level === 'debug' ? 'debug' : 'info',
+    clock,
+    logger: log,
+  })
+  stops.push(() => plugins.stop())
+
+  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins })
+  stops.push(() => services.stop())
+
+  const mqtt = new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))
+  const opened = await mqtt.start()
+  stops.push(() => mqtt.stop())
+
+  const listeners: ListenerInfo[] = opened.map(({ name, type, address }) => ({ name, type, address }))
+  const metrics: MetricSource[] = [mqtt, services, plugins]
+  const health = (): Health => services.health()
   const api = await startApi({
     ...config.api,
-    log: context.log,
+    log,
     health,
-    status: () => ({ name: config.node.name, hostId: context.hostId, version: context.version, listeners }),
-    metrics: [],
+    status: () => ({
+      name: config.node.name,
+      hostId,
+      version: context.version,
+      connections: mqtt.connections,
+      listeners,
+    }),
+    metrics,
   })
+  stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })
-  return { listeners, health, metrics: [], stop: () => api.stop() }
+  return { listeners, health, metrics, stop }
 }

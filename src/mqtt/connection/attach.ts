@@ -65,10 +65,8 @@ async function judge(
     const reasonCode = redirect.permanent ? REASON.SERVER_MOVED : REASON.USE_ANOTHER_SERVER
     return { reasonCode, reason: 'Use another server', serverReference: redirect.reference }
   }
-  const present = front.registry.get(tenant, agreement.clientId) !== undefined
-  if (!present && !front.admits(tenant)) {
-    return { reasonCode: REASON.QUOTA_EXCEEDED, reason: 'The tenant has all the connections it may have' }
-  }
+  const refusal = front.refuses(tenant, agreement.clientId)
+  if (refusal !== null) return refusal
   const { will } = connect
   if (will === null) return null
   if (!front.router.allowsTopic(tenant, will.topic, Buffer.byteLength(will.topic))) {

@@ -16,7 +16,6 @@ import {
   isPingreq,
   PACKET,
   type ProtocolVersion,
-  PublishView,
   parseAck,
   REASON,
   writeAck,
@@ -72,9 +71,9 @@ export class Connection implements Subscriber {
     transport.onClose = () => this.control.end({ type: 'closed' })
   }
 
-  /** Bytes of memory that input holds. */
-  get bufferedBytes(): number {
-    return this.#reader.bufferedBytes
+  /** Bytes of memory held for this client: input not handled yet, output not sent yet. */
+  get heldBytes(): number {
+    return this.#reader.bufferedBytes + this.output.waitingBytes + (this.outbound?.queuedBytes ?? 0)
   }
 
   /** The session is open: messages may flow. */

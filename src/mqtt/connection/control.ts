@@ -426,6 +426,10 @@ export class Control implements Registered {
   #report(effect: Extract<Effect, { type: 'close' }>): void {
     const { tenant, clientId, session, front } = this.#connection
     if (effect.reasonCode === REASON.KEEP_ALIVE_TIMEOUT) front.counters.keepAliveTimeouts++
+    const abrupt = this.#openedAtMs > 0 && effect.reasonCode !== REASON.SUCCESS && !front.stopping()
+    if (abrupt && front.flapping.disconnected(tenant, clientId, front.clock.monotonic())) {
+      front.events.report('client.banned', tenant, clientId, REASON.BANNED, { reason: 'flapping' })
+    }
     const type = this.#openedAtMs > 0 ? 'client.disconnected' : 'client.refused'
     if (!front.events.enabled(type)) return
     front.events.report(type, tenant, clientId, effect.reasonCode, {

@@ -4,10 +4,11 @@ import type { TenantId } from '../../base/ids.ts'
 import type { Logger } from '../../base/logging.ts'
 import type { Dist } from '../../dist/index.ts'
 import type { Inbox } from '../../inbox/index.ts'
-import type { AuthGate, BalancerPlugin, EventBus, SettingsSource } from '../../plugin/index.ts'
+import type { AuthGate, BalancerPlugin, EventBus, FlapGuard, SettingsSource } from '../../plugin/index.ts'
 import type { Retain } from '../../retain/index.ts'
 import type { LocalTable } from '../routing/local-table.ts'
 import type { Router } from '../routing/router.ts'
+import type { AttachRefusal } from './attach.ts'
 import type { Counters } from './counters.ts'
 import type { FlushQueue } from './flush-queue.ts'
 import type { Registry } from './registry.ts'
@@ -25,6 +26,7 @@ export interface FrontEnd {
   registry: Registry
   auth: AuthGate
   balancer: BalancerPlugin
+  flapping: FlapGuard
   settings: SettingsSource
   events: EventBus
   counters: Counters
@@ -40,8 +42,10 @@ export interface FrontEnd {
   /** Names an attachment; never given twice, not after a restart either. */
   nextConnectionId(): string
   defer(callback: () => void): void
-  /** May the tenant have one more connection? */
-  admits(tenant: TenantId): boolean
+  /** True once the node closes its connections. */
+  stopping(): boolean
+  /** Why one more connection is not taken now; null where it is. */
+  refuses(tenant: TenantId, clientId: string): AttachRefusal | null
 }
 
 export interface ConnectionLimits {

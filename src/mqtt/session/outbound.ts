@@ -85,6 +85,11 @@ export class Outbound {
     this.#aliases = options.clientTopicAliasMax > 0 ? new OutboundAliases(options.clientTopicAliasMax) : null
   }
 
+  /** Bytes of messages that wait for room. */
+  get queuedBytes(): number {
+    return this.#queueBytes
+  }
+
   /** Messages of QoS 1 and 2 that may leave now. */
   get room(): number {
     if (this.#queue.length > 0) return 0

@@ -164,5 +164,6 @@ export type Config = Omit<Raw, 'mqtt' | 'node'> & {
   mqtt: {
     listeners: Record<string, ListenerConfig>
     limits: Omit<Raw['mqtt']['limits'], 'processBytesMax'> & { processBytesMax: number }
+    flapping: Raw['mqtt']['flapping']
   }
 }

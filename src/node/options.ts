@@ -1,0 +1,25 @@
+import type { MqttOptions } from '../mqtt/index.ts'
+import type { Config } from './config/index.ts'
+
+/** Unanswered QoS 1 and 2 publishes of a 3.x client, which cannot be told a receive maximum. */
+const IN_FLIGHT_3_MAX = 4096
+
+/** The front end's options, as the configuration gives them. */
+export function mqttOptions(config: Config): MqttOptions {
+  const { limits, flapping, listeners } = config.mqtt
+  return {
+    listeners: Object.entries(listeners)
+      .filter(([, listener]) => listener.enabled)
+      .map(([name, listener]) => ({ name, ...listener })),
+    packetBytesMax: limits.packetBytesMax,
+    connectTimeoutMs: limits.connectTimeoutSeconds * 1000,
+    connectionsMax: limits.connectionsMax,
+    connectionRatePerSecond: limits.connectionRatePerSecond,
+    handshakesMax: limits.handshakesMax,
+    outputBytesPerConnectionMax: limits.outputBytesPerConnectionMax,
+    processBytesMax: limits.processBytesMax,
+    turnMsMax: limits.turnMsMax,
+    inFlight3Max: IN_FLIGHT_3_MAX,
+    flapping,
+  }
+}

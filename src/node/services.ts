@@ -1,0 +1,132 @@
+import type { Clock, Random } from '../base/clock.ts'
+import type { Health } from '../base/health.ts'
+import { HybridClock } from '../base/hlc.ts'
+import type { InboxId, TenantId } from '../base/ids.ts'
+import type { Logger } from '../base/logging.ts'
+import type { Message } from '../base/message.ts'
+import type { MetricSink, MetricSource } from '../base/metrics.ts'
+import { createDist, type DistService } from '../dist/index.ts'
+import { createInbox, type Inbox, type WillPublisher } from '../inbox/index.ts'
+import { MemoryEngine } from '../kv/engine/memory/engine.ts'
+import { Store } from '../kv/store/store.ts'
+import { LocalTable, type MqttParts, Router, SessionRoutes } from '../mqtt/index.ts'
+import type { EventBus, SettingsSource } from '../plugin/index.ts'
+import { createRetain, type Retain } from '../retain/index.ts'
+
+/** Approximate bytes of the cache from topics to routes. */
+const MATCH_CACHE_BYTES_MAX = 128 * 1024 * 1024
+
+export interface ServiceOptions {
+  clock: Clock
+  random: Random
+  log: Logger
+  node: string
+  plugins: { settings: SettingsSource; events: EventBus }
+}
+
+/** The stateful services of a node on their ranges, and what the front end needs of them. */
+export interface Services extends MetricSource {
+  parts: Pick<MqttParts, 'router' | 'table' | 'dist' | 'inbox' | 'retain' | 'routes' | 'hlc'>
+  health(): Health
+  stop(): Promise<void>
+}
+
+export function startServices(options: ServiceOptions): Services {
+  const { clock, random, log, node, plugins } = options
+  const defer = (callback: () => void) => void setImmediate(callback)
+  const store = new Store({ engine: new MemoryEngine(), clock, random, storeId: node, log, defer })
+  const hlc = new HybridClock()
+  const dist = createDist({
+    serve: (coprocessor, observer) => store.serve(coprocessor, observer),
+    defer,
+    now: () => clock.monotonic(),
+    cacheBytesMax: MATCH_CACHE_BYTES_MAX,
+    seed: random.below(2 ** 31),
+  })
+  const inbox = createInbox({
+    serve: (coprocessor, observer) => store.serve(coprocessor, observer),
+    ...{ clock, defer, random, log, node },
+  })
+  const retain = createRetain({ serve: (coprocessor, observer) => store.serve(coprocessor, observer) })
+  const table = new LocalTable(dist, node, hlc.next(clock.now()))
+  const routes = new SessionRoutes(dist, inbox, log)
+  const queueDropped = (tenant: TenantId, client: InboxId, topic: string) =>
+    plugins.events.drop('queue-full', tenant, client, topic, 1)
+  const router = new Router({
+    ...{ dist, inbox, retain, table, node, log, queueDropped },
+    settings: plugins.settings,
+    brokers: new Map(),
+  })
+  inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
+  return {
+    parts: { router, table, dist, inbox, retain, routes, hlc },
+    health: () => healthOf(store, dist),
+    collect: (sink) => collect(sink, dist, inbox, retain),
+    stop: async () => {
+      await inbox.close()
+      await store.close()
+    },
+  }
+}
+
+/** What the inbox service asks of the node: wills to publish, routes of ended sessions to take back. */
+class Wills implements WillPublisher {
+  readonly #router: Router
+  readonly #routes: SessionRoutes
+  readonly #events: EventBus
+  readonly #hlc: HybridClock
+  readonly #clock: Clock
+
+  constructor(router: Router, routes: SessionRoutes, events: EventBus, hlc: HybridClock, clock: Clock) {
+    this.#router = router
+    this.#routes = routes
+    this.#events = events
+    this.#hlc = hlc
+    this.#clock = clock
+  }
+
+  async publishWill(tenant: TenantId, client: InboxId, will: Message): Promise<void> {
+    // Its expiry runs from now on, not from the CONNECT that brought it [MQTT 5.0 3.1.3.2.4].
+    const message = { ...will, timestamp: this.#hlc.next(this.#clock.now()) }
+    await this.#router.publishMessage(tenant, message)
+    this.#events.report('will.published', tenant, client, 0, { topic: will.topic, qos: will.qos })
+  }
+
+  sessionEnded(...[key, incarnation, subscriptions]: Parameters<WillPublisher['sessionEnded']>): void {
+    this.#events.report('session.stopped', key.tenant, key.inbox, 0, { reason: 'expired' })
+    void this.#routes.remove(key, incarnation, subscriptions)
+  }
+
+  dropped(...[key, reason, count]: Parameters<WillPublisher['dropped']>): void {
+    this.#events.drop(reason === 'expired' ? 'expired' : 'queue-full', key.tenant, key.inbox, '', 1, count)
+  }
+}
+
+function healthOf(store: Store, dist: DistService): Health {
+  const reasons = store.health()
+  const ready = dist.ready()
+  if (!ready) reasons.push({ part: 'dist', message: 'Routes are being loaded' })
+  return { ready: ready && reasons.length === 0, reasons }
+}
+
+function collect(sink: MetricSink, dist: DistService, inbox: Inbox, retain: Retain): void {
+  const routes = dist.stats()
+  sink.gauge('flockmq_dist_routes', 'Routes in the match table', routes.routes)
+  sink.gauge('flockmq_dist_filters', 'Distinct filters in the match table', routes.filters)
+  sink.gauge('flockmq_dist_trie_bytes', 'Approximate memory of the match table', routes.trieBytes)
+  sink.gauge('flockmq_dist_cache_topics', 'Topics whose matches are cached', routes.cacheEntries)
+  sink.counter('flockmq_dist_cache_hits_total', 'Matches answered from the cache', routes.cacheHits)
+  sink.counter('flockmq_dist_cache_misses_total', 'Matches computed', routes.cacheMisses)
+  sink.counter('flockmq_dist_cache_invalidations_total', 'Cached matches ended by a route change', routes.invalidations)
+  const sessions = inbox.stats()
+  sink.gauge('flockmq_inbox_sessions', 'Persistent sessions', sessions.sessions)
+  sink.gauge('flockmq_inbox_attached', 'Persistent sessions with a connection', sessions.attached)
+  sink.gauge('flockmq_inbox_queued_messages', 'Messages in the queues of sessions', sessions.queuedMessages)
+  sink.gauge('flockmq_inbox_queued_bytes', 'Bytes in the queues of sessions', sessions.queuedBytes)
+  sink.counter('flockmq_inbox_inserts_total', 'Messages put into queues', sessions.inserts)
+  sink.counter('flockmq_inbox_drops_total', 'Queued messages given up', sessions.drops)
+  sink.counter('flockmq_inbox_wills_total', 'Wills published', sessions.willsFired)
+  const retained = retain.stats()
+  sink.gauge('flockmq_retain_topics', 'Retained messages', retained.topics)
+  sink.gauge('flockmq_retain_bytes', 'Bytes of retained messages', retained.bytes)
+}
