@@ -13,7 +13,7 @@ import { isReasonAllowed, REASON, reasonName } from './reason.ts'
 import { finish } from './refusal.ts'
 
 /** Filters in one packet: what a turn can decode. The specification sets no limit. */
-export const FILTERS_MAX = 16_384
+const FILTERS_MAX = 16_384
 
 const QOS = 0x03
 const NO_LOCAL = 0x04

@@ -13,6 +13,9 @@ import { REASON } from './reason.ts'
 /** A will's properties are a list of their own inside CONNECT; it gets the packet type that nobody has. */
 export const WILL = 0
 
+/** User properties in one packet off the hot path: what a turn can decode. The specification sets no limit. */
+const USER_PROPERTIES_MAX = 16_384
+
 type WireType = 'byte' | 'flag' | 'uint16' | 'uint32' | 'varint' | 'string' | 'binary'
 type Rule = 'bit' | 'positive' | 'alias' | 'topic' | null
 
@@ -87,6 +90,10 @@ function readProperty(reader: ByteReader, packetType: number, bag: Bag): void {
   const id = reader.byte('property identifier')
   if (id === PROPERTY.USER_PROPERTY) {
     const list = (bag.userProperties ??= []) as [string, string][]
+    if (list.length >= USER_PROPERTIES_MAX && packetType !== PACKET.PUBLISH) {
+      reader.fail(REASON.QUOTA_EXCEEDED, `more than ${USER_PROPERTIES_MAX} user properties in a packet`)
+      return
+    }
     list.push([reader.string('user property name'), reader.string('user property value')])
     return
   }

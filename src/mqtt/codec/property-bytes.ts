@@ -6,7 +6,7 @@
  * Source: MQTT 5.0 section 2.2.2.2.
  */
 import { NO_BYTES } from '../../base/message.ts'
-import { readVarint, varintSize } from './varint.ts'
+import { copyBytes, readVarint, varintSize } from './varint.ts'
 
 export const PROPERTY = {
   PAYLOAD_FORMAT_INDICATOR: 0x01,
@@ -53,14 +53,16 @@ export function stripProperties(bytes: Uint8Array, start: number, end: number): 
   if (kept === 0) return NO_BYTES
   const target = new Uint8Array(kept)
   let offset = 0
+  let run = start // where the properties began that are kept and not copied yet
   for (let at = start; at < end; ) {
     const next = afterProperty(bytes, at, end)
-    if (isForwarded(bytes[at]!)) {
-      target.set(bytes.subarray(at, next), offset)
-      offset += next - at
+    if (!isForwarded(bytes[at]!)) {
+      offset = copyBytes(bytes, run, at, target, offset)
+      run = next
     }
     at = next
   }
+  copyBytes(bytes, run, end, target, offset)
   return target
 }
 

@@ -251,6 +251,8 @@ export const INVALID_3: InvalidFixture[] = [
   bad('protocol level 0', '10 0c 00 04 "MQTT" 00 02 00 3c 00 00', VERSION, 4),
   bad('protocol level 6', '10 0c 00 04 "MQTT" 06 02 00 3c 00 00', VERSION, 5),
   bad('level 4 with the bridge bit', '10 0c 00 04 "MQTT" 84 02 00 3c 00 00', VERSION, 4),
+  bad('level 0 with the bridge bit', '10 0c 00 04 "MQTT" 80 02 00 3c 00 00', VERSION, 4),
+  bad('protocol level 127', '10 0c 00 04 "MQTT" 7f 02 00 3c 00 00', VERSION, 5),
   bad('MQIsdp level 4', '10 0e 00 06 "MQIsdp" 04 02 00 3c 00 00', VERSION, 3),
   bad('an unknown level is refused before what follows it', '10 07 00 04 "MQTT" 09', VERSION, 5),
   bad('protocol name MQTX', '10 0c 00 04 "MQTX" 04 02 00 3c 00 00', VERSION),
