@@ -109,16 +109,17 @@ export async function startPlugins(options: PluginHostOptions): Promise<Plugins>
     throttle: new PluginGuard('throttle', guardOptions),
     balancer: new PluginGuard('balancer', guardOptions),
   }
+  let stopped: Promise<void> | null = null
   return {
     auth,
     settings,
     events,
     throttle: throttle === unlimited ? unlimited : guardThrottle(throttle, guards.throttle),
     balancer: balancer === stay ? stay : guardBalancer(balancer, guards.balancer),
-    async stop() {
+    stop() {
+      stopped ??= stopAll([auth, ...eventPlugins], clock)
       endRefresh()
-      const stops = [auth, ...eventPlugins].map((plugin) => Promise.resolve(plugin.stop?.()))
-      await bounded(Promise.allSettled(stops), clock)
+      return stopped
     },
     collect(sink: MetricSink) {
       events.collect(sink)
@@ -213,10 +214,12 @@ function given<Key extends string, Value>(key: Key, value: Value | undefined): {
   return value === undefined ? {} : ({ [key]: value } as { [K in Key]?: Value })
 }
 
-function bounded(promise: Promise<unknown>, clock: Clock): Promise<void> {
+/** Ends when all have stopped or failed to, at the latest after {@link STOP_MS_MAX}. */
+function stopAll(plugins: readonly { stop?(): Promise<void> }[], clock: Clock): Promise<void> {
+  const stops = plugins.map(async (plugin) => plugin.stop?.())
   return new Promise((done) => {
     const cancel = clock.after(STOP_MS_MAX, done)
-    void promise.then(() => {
+    void Promise.allSettled(stops).then(() => {
       cancel()
       done()
     })

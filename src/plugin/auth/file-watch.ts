@@ -3,6 +3,9 @@ import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 
+/** In a busy folder many hints become one; also gives an editor the time to finish. */
+const SETTLE_MS = 50
+
 /**
  * Calls `onHint` when one of some files may have changed: at once where the system tells, and every `pollMs` in any
  * case, since network and container file systems often do not. What to do with the hint, {@link fingerprint} tells.
@@ -12,12 +15,17 @@ import type { Clock } from '../../base/clock.ts'
  */
 export class FileWatch {
   readonly #watchers: FSWatcher[] = []
-  #cancel: () => void = () => {}
+  readonly #clock: Clock
+  readonly #onHint: () => void
+  #cancelPoll: () => void = () => {}
+  #cancelHint: (() => void) | null = null
 
   constructor(files: readonly string[], clock: Clock, pollMs: number, onHint: () => void) {
+    this.#clock = clock
+    this.#onHint = onHint
     for (const folder of new Set(files.map((file) => dirname(file)))) {
       try {
-        const watcher = watch(folder, { persistent: false }, onHint)
+        const watcher = watch(folder, { persistent: false }, () => this.#hint())
         watcher.on('error', () => watcher.close())
         this.#watchers.push(watcher)
       } catch {
@@ -25,8 +33,8 @@ export class FileWatch {
       }
     }
     const poll = (): void => {
-      this.#cancel = clock.after(pollMs, () => {
-        onHint()
+      this.#cancelPoll = clock.after(pollMs, () => {
+        this.#hint()
         poll()
       })
     }
@@ -34,8 +42,16 @@ export class FileWatch {
   }
 
   close(): void {
-    this.#cancel()
+    this.#cancelPoll()
+    this.#cancelHint?.()
     for (const watcher of this.#watchers) watcher.close()
+  }
+
+  #hint(): void {
+    this.#cancelHint ??= this.#clock.after(SETTLE_MS, () => {
+      this.#cancelHint = null
+      this.#onHint()
+    })
   }
 }
 
