@@ -69,23 +69,28 @@ export class Range<Command, Response, Query, Answer, Effect> {
   #descriptor: RangeDescriptor
   #applied: AppliedState
   #halted: string | null = null
-  #children: RangeDescriptor[] = []
+  #children: readonly RangeDescriptor[] = []
+  /** The descriptors as landed: a split that is not on disk yet may still be lost, so nobody hears of it. */
+  #shown: { descriptor: RangeDescriptor; children: readonly RangeDescriptor[] }
   /** The boundary's keys: with the writes of applied entries, and landed ones only. */
-  #reader!: Reader
-  #landed!: Reader
+  #reader: Reader
+  #landed: Reader
 
   constructor(options: RangeOptions<Command, Response, Query, Answer, Effect>, streams?: Streams) {
     this.#options = options
     this.#coprocessor = options.coprocessor
     this.#overlay = new Overlay(options.landed)
     this.#descriptor = options.descriptor
+    this.#shown = { descriptor: options.descriptor, children: [] }
+    this.#landed = new BoundedReader(options.landed, options.descriptor)
+    this.#reader = new BoundedReader(this.#overlay, options.descriptor)
     this.#applied = options.applied
     this.streams = streams ?? this.#newStreams(options.descriptor.id)
-    this.#bound()
   }
 
+  /** As landed. */
   get descriptor(): RangeDescriptor {
-    return this.#descriptor
+    return this.#shown.descriptor
   }
 
   get applied(): AppliedState {
@@ -149,11 +154,21 @@ export class Range<Command, Response, Query, Answer, Effect> {
   /** The writes up to this index are in the engine. */
   landed(index: number): void {
     this.#overlay.landed(index)
+    if (index < this.#applied.index || this.#shown.descriptor === this.#descriptor) return
+    this.#shown = { descriptor: this.#descriptor, children: this.#children }
+    this.#landed = new BoundedReader(this.#options.landed, this.#descriptor)
+  }
+
+  /** Why a read of `key` that was routed by `epochVersion` may not be answered; null where it may. */
+  checkQuery(epochVersion: number, key: Uint8Array): BrokerError | null {
+    const { descriptor } = this.#shown
+    if (epochVersion !== descriptor.epoch.version || !within(key, descriptor)) return this.#epochError()
+    return this.#halted === null ? null : this.#haltedError()
   }
 
   /** Reads what has landed. */
   query(query: Query, nowMs: number): Answer {
-    return this.#coprocessor.query(query, this.#landed, { nowMs, boundary: this.#descriptor })
+    return this.#coprocessor.query(query, this.#landed, { nowMs, boundary: this.#shown.descriptor })
   }
 
   due(nowMs: number, limit: number): Command[] {
@@ -205,7 +220,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
     const child: RangeDescriptor = { ...rest, id: entry.child, epoch: next, start: entry.key, end }
     this.#descriptor = { ...rest, epoch: next, end: entry.key }
     this.#children = [...this.#children.slice(1 - CHILDREN_MAX), child]
-    this.#bound()
+    this.#reader = new BoundedReader(this.#overlay, this.#descriptor)
     const streams = this.#newStreams(child.id)
     const applied = { index: 0, nowMs, hash: 0 }
     const { service } = child
@@ -249,19 +264,15 @@ export class Range<Command, Response, Query, Answer, Effect> {
     return new Streams({ service: this.#coprocessor.service, range }, this.#options.codec, limits)
   }
 
-  #bound(): void {
-    this.#reader = new BoundedReader(this.#overlay, this.#descriptor)
-    this.#landed = new BoundedReader(this.#options.landed, this.#descriptor)
-  }
-
   #haltedError(cause?: unknown): BrokerError {
     const message = `Range "${this.#descriptor.id}" is halted: ${this.#halted}`
     return new BrokerError('RANGE_HALTED', message, { cause })
   }
 
   #epochError(): BrokerError {
-    const message = `Cannot serve keys by an old map: range "${this.#descriptor.id}" is at version ${this.#descriptor.epoch.version}`
-    return new BrokerError('EPOCH_MISMATCH', message, { hint: { descriptors: [this.#descriptor, ...this.#children] } })
+    const { descriptor, children } = this.#shown
+    const message = `Cannot serve keys by an old map: range "${descriptor.id}" is at version ${descriptor.epoch.version}`
+    return new BrokerError('EPOCH_MISMATCH', message, { hint: { descriptors: [descriptor, ...children] } })
   }
 }
 

@@ -143,7 +143,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     const refusal = this.#context.refusal()
     if (refusal !== null) throw refusal
     if (host === undefined) throw this.#notFound(`"${request.range}"`)
-    const error = host.range.check(request.epochVersion, [request.key])
+    const error = host.range.checkQuery(request.epochVersion, request.key)
     // A halted range still shows what it had applied to those who ask for no more.
     if (error !== null && (error.code !== 'RANGE_HALTED' || request.linearizable)) throw error
     return host.range.query(request.query, this.#context.now())
