@@ -22,9 +22,9 @@ export interface Coprocessor<Command, Response, Query, Answer, Effect> {
    * What is due on the leader (expiry, wills), read from the time index: proposed like any other batch, so that it
    * happens once. At most `limit` commands; empty where nothing is due.
    */
-  due(reader: Reader, nowMs: number, limit: number): Command[]
+  due(reader: Reader, nowMs: number, limit: number, boundary: Bounds): Command[]
   /** When {@link due} should next be asked, ms since 1970; null = not before the next mutation. */
-  nextDueMs(reader: Reader): number | null
+  nextDueMs(reader: Reader, boundary: Bounds): number | null
 }
 
 /** The range's keys, and nothing outside its boundary; sees every earlier entry, landed or not. */

@@ -172,11 +172,12 @@ export class Range<Command, Response, Query, Answer, Effect> {
   }
 
   due(nowMs: number, limit: number): Command[] {
-    return this.#halted === null ? this.#coprocessor.due(this.#reader, Math.max(nowMs, this.#applied.nowMs), limit) : []
+    if (this.#halted !== null) return []
+    return this.#coprocessor.due(this.#reader, Math.max(nowMs, this.#applied.nowMs), limit, this.#descriptor)
   }
 
   nextDueMs(): number | null {
-    return this.#halted === null ? this.#coprocessor.nextDueMs(this.#reader) : null
+    return this.#halted === null ? this.#coprocessor.nextDueMs(this.#reader, this.#descriptor) : null
   }
 
   #mutate(entry: CommandsEntry<Command>, nowMs: number): Outcome<Response, Effect> {
