@@ -66,6 +66,8 @@ async function run(seed: number, options: Options = {}, count = 400): Promise<{ 
   chaos.calm()
   await world.runUntil(() => open === 0, 120_000)
   await world.resolve(Promise.all(reads), 120_000)
+  // A command that was given up may still be on its way.
+  await world.run(5_000)
   expect(doubled).toBe(0)
   expect(chaos.health()).toEqual([])
   for (const key of KEYS) {
@@ -86,14 +88,14 @@ async function run(seed: number, options: Options = {}, count = 400): Promise<{ 
 describe('commands under chaos', () => {
   afterEach(() => vi.restoreAllMocks())
 
-  test.each(seeds(25))('each is applied once, in order, and answered truly, seed %i', async (seed) => {
+  test.each([...seeds(25), 261])('each is applied once, in order, and answered truly, seed %i', async (seed) => {
     const { chaos, errors } = await run(seed)
     expect(errors).toBe(0)
     expect(chaos.store!.ranges().length).toBeGreaterThan(2)
     expect(chaos.crashes + chaos.splits).toBeGreaterThan(0)
   })
 
-  test.each(seeds(10))('a call given up does not stop or double the others, seed %i', async (seed) => {
+  test.each([...seeds(10), 64])('a call given up does not stop or double the others, seed %i', async (seed) => {
     await run(seed, { deadlineMs: 400 })
   })
 

@@ -316,10 +316,11 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       const { id } = lane.descriptor
       const moved = lane.extract((call) => (this.#landscape.locate(call.key)?.id ?? id) !== id)
       for (const call of moved) this.#adopt(lane, call)
-      this.#release(lane)
       if (own === undefined && lane.length === 0) this.#lanes.delete(id)
       this.#markDirty(lane)
     }
+    // Answers that waited for a call which went elsewhere wait no longer.
+    for (const lane of [...this.#lanes.values()]) this.#release(lane)
   }
 
   #adopt(from: Lane<Command, Response>, call: Call<Command, Response>): void {
