@@ -1,9 +1,6 @@
 import type { MqttOptions } from '../mqtt/index.ts'
 import type { Config } from './config/index.ts'
 
-/** Unanswered QoS 1 and 2 publishes of a 3.x client, which cannot be told a receive maximum. */
-const IN_FLIGHT_3_MAX = 4096
-
 /** The front end's options, as the configuration gives them. */
 export function mqttOptions(config: Config): MqttOptions {
   const { limits, flapping, listeners } = config.mqtt
@@ -19,7 +16,7 @@ export function mqttOptions(config: Config): MqttOptions {
     outputBytesPerConnectionMax: limits.outputBytesPerConnectionMax,
     processBytesMax: limits.processBytesMax,
     turnMsMax: limits.turnMsMax,
-    inFlight3Max: IN_FLIGHT_3_MAX,
+    inFlight3Max: limits.inFlight3Max,
     flapping,
   }
 }

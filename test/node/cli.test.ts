@@ -242,15 +242,17 @@ describe('what is wrong is one clear line, and nothing is harmed', () => {
     expect((await runCli(['status', '--data', data])).code).toBe(0)
   })
 
-  test('a taken port', async () => {
+  test.each(['api.port', 'mqtt.listeners.tcp.port', 'mqtt.listeners.ws.port'])('a taken port: %s', async (key) => {
     const blocker = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => blocker.once('listening', resolve))
     const { port } = blocker.address() as { port: number }
     const data = newPath()
-    const { code, stderr } = await runCli(['start', '--data', data, ...ANY_PORTS, '--set', `api.port=${port}`])
+    const { code, stderr } = await runCli(['start', '--data', data, ...ANY_PORTS, '--set', `${key}=${port}`])
     blocker.close()
+    expect(stderr.trimEnd().split('\n')).toEqual([
+      expect.stringMatching(new RegExp(`^flockmq: .*127\\.0\\.0\\.1:${port} `)),
+    ])
     expect(code).toBe(1)
-    expect(stderr.trimEnd().split('\n')).toEqual([expect.stringContaining(`127.0.0.1:${port} (api): another process`)])
     expect(existsSync(join(data, 'flockmq.pid'))).toBe(false)
   })
 
@@ -407,6 +409,15 @@ describe('passwd', () => {
     expect(code).toBe(0)
     const [{ password }] = parse(readFileSync(file, 'utf8')).users
     expect(await verifyPassword(parseStoredPassword(password)!, Buffer.from('topsecret'))).toBe(true)
+  })
+
+  test('a file that is none of users stays as it is', async () => {
+    const file = newPath()
+    writeFileSync(file, 'users: 5\n')
+    const { code, stderr } = await runCli(['passwd', file, 'alice', '--stdin'], { input: 'x' })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^flockmq: [^\n]+\n$/)
+    expect(readFileSync(file, 'utf8')).toBe('users: 5\n')
   })
 
   test('what it refuses leaves the file alone', async () => {

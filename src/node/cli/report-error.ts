@@ -10,9 +10,7 @@ export interface Failure {
 /** What to tell the user of an error: expected ones in one line, ours with their stack. */
 export function describeFailure(error: unknown): Failure {
   if (error instanceof CommandError) return { exitCode: error.exitCode, message: error.message }
-  if (error instanceof BrokerError) {
-    return { exitCode: error.code === 'CONFIG_INVALID' ? EXIT.usage : EXIT.failed, message: error.message }
-  }
+  if (error instanceof BrokerError) return { exitCode: EXIT.failed, message: error.message }
   const { code, syscall, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
   if (syscall === 'listen' || syscall === 'getaddrinfo' || syscall === 'bind') {
     const place = port === undefined ? address : `${address}:${port}`

@@ -1,5 +1,7 @@
 import { hostname, totalmem } from 'node:os'
+import { BrokerError } from '../../base/errors.ts'
 import { CONFIG_FILE_VARIABLE, type LoadedConfig, loadConfig } from '../config/index.ts'
+import { CommandError, EXIT } from './exit.ts'
 
 /** The options by which every command learns the configuration. */
 export interface ConfigFlags {
@@ -10,12 +12,18 @@ export interface ConfigFlags {
 
 /** The configuration of the command line, the environment and the file; the only reader of `process.env`. */
 export function loadFlags(flags: ConfigFlags): LoadedConfig {
-  return loadConfig({
+  const request = {
     file: flags.config ?? process.env[CONFIG_FILE_VARIABLE] ?? null,
     settings: [...(flags.set ?? []), ...(flags.data === undefined ? [] : [`node.data=${flags.data}`])],
     environment: process.env,
     machine: { hostName: hostname(), memoryBytes: memoryBytes() },
-  })
+  }
+  try {
+    return loadConfig(request)
+  } catch (error) {
+    if (!(error instanceof BrokerError)) throw error
+    throw new CommandError(EXIT.usage, error.message, { cause: error })
+  }
 }
 
 /** What this process may use: in a container its limit, which Node gives as 0 or as a huge number where there is none. */

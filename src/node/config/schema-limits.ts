@@ -73,7 +73,7 @@ export const LIMIT_OPTIONS = {
   },
   inFlight3Max: {
     type: 'integer',
-    default: 512,
+    default: 4096,
     min: 1,
     max: 65_535,
     unit: 'count',
