@@ -74,6 +74,8 @@ describe('whom a rule is about', () => {
     const rules = ['allow: publish, user: alice, topics: t', 'deny: publish, topics: "#"', 'allow: publish, topics: u']
     expect(compile(rules).publish('t')).toBe(true)
     expect(compile(rules).publish('u')).toBe(false)
+    const patterns = ['allow: both, user: alice, topics: t/#', 'deny: both, topics: "#"']
+    expect([compile(patterns).publish('t/x'), compile(patterns).subscribe('t/+')]).toEqual([true, true])
     const reversed = ['deny: publish, topics: "#"', 'allow: publish, user: alice, topics: t']
     expect(compile(reversed).publish('t')).toBe(false)
   })

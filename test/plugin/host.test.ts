@@ -46,9 +46,9 @@ describe('the gate', () => {
     })
     const refused = { result: 'refused' as const, reasonCode: 0x8a, reason: 'banned' }
     expect(gate({ authenticate: () => refused }).auth.authenticate(authRequest())).toEqual(refused)
-    expect(await gate({ authenticate: async () => ACCEPTED }).auth.authenticate(authRequest())).toMatchObject({
-      result: 'accepted',
-    })
+    const later = gate({ authenticate: async () => ACCEPTED })
+    expect(await later.auth.authenticate(authRequest())).toMatchObject({ result: 'accepted' })
+    expect(later.clock.pending).toBe(0)
   })
 
   test('gives what is trusted through untouched', () => {

@@ -1,4 +1,5 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseStoredPassword, verifyPassword } from '../../src/plugin/auth/password.ts'
@@ -75,6 +76,17 @@ test('edits at the same time all count', async () => {
   const names = Array.from({ length: 4 }, (_, i) => `u${i}`)
   await Promise.all(names.map((user) => setPassword(file, { user, password: user })))
   expect((await listUsers(file)).map(({ user }) => user).sort()).toEqual(names)
+})
+
+test('what another process writes meanwhile is not lost', async () => {
+  const file = join(temporaryFolder(), 'users.yml')
+  writeFileSync(file, 'users: []\n')
+  const edit = setPassword(file, { user: 'a', password: 'a' })
+  // The file is read at once, and written when the hash is ready, a hundred times later.
+  for (let i = 0; i < 10; i++) await readFile(file)
+  writeFileSync(file, 'users:\n  - name: theirs\n')
+  expect(await edit).toBe('added')
+  expect((await listUsers(file)).map(({ user }) => user)).toEqual(['theirs', 'a'])
 })
 
 test('a link stays a link', async () => {

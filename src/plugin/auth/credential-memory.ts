@@ -14,7 +14,8 @@ export interface CredentialMemoryOptions {
  * thousand times.
  *
  * It holds no password: an entry is an HMAC under a key that never leaves the process, over user, stored hash and
- * password. A changed password has another stored hash, so that its old entry is never met again.
+ * password. What it says stays true whatever becomes of the file: a changed password has another stored hash, so that
+ * its old entry is never met again.
  */
 export class CredentialMemory {
   readonly #key = randomBytes(32)
@@ -46,11 +47,6 @@ export class CredentialMemory {
   remember(key: string, accepted: boolean, nowMs: number): void {
     const set = accepted ? this.#accepted : this.#refused
     set.add(key, nowMs)
-  }
-
-  clear(): void {
-    this.#accepted.clear()
-    this.#refused.clear()
   }
 }
 
@@ -85,9 +81,5 @@ class ExpiringSet {
       if (!oldest.done) this.#untilMs.delete(oldest.value)
     }
     this.#untilMs.set(key, nowMs + this.#livesMs)
-  }
-
-  clear(): void {
-    this.#untilMs.clear()
   }
 }

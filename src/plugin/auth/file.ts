@@ -44,8 +44,8 @@ const BAD_CREDENTIALS: AuthResult = refused(0x86, 'bad user name or password')
 /**
  * `auth: file`: users with hashed passwords and rules about topics in files that may change while the broker runs.
  *
- * A password costs a hash of 100 ms once; after that it is remembered until the file changes. An unknown user costs
- * the same hash. A file that cannot be read stops the start; later it is named in the log and the old content stays.
+ * A password costs a hash of 100 ms once; after that it is remembered until the stored hash changes. An unknown user
+ * costs the same hash. A file that cannot be read stops the start; later it is named in the log and the old content stays.
  */
 export class FileAuth implements AuthPlugin, MetricSource {
   readonly name = 'file'
@@ -146,15 +146,13 @@ export class FileAuth implements AuthPlugin, MetricSource {
     if (known === 'refused') return BAD_CREDENTIALS
     let check = this.#checks.get(key)
     if (check === undefined) {
-      const generation = this.#generation
       // Who guesses names waits behind who guesses names.
       check = this.pool
         .run(users.has(id) ? subject.tenant : '', () => rules.verify(stored, password))
         .then((right) => {
+          this.memory.remember(key, right, this.#options.clock.monotonic())
           // The file may have changed meanwhile: what was right may be no longer.
-          const accepted = right && this.#current.rules.users.get(id)?.password?.text === stored.text
-          if (generation === this.#generation) this.memory.remember(key, accepted, this.#options.clock.monotonic())
-          return accepted
+          return right && this.#current.rules.users.get(id)?.password?.text === stored.text
         })
         .finally(() => this.#checks.delete(key))
       this.#checks.set(key, check)
@@ -189,7 +187,6 @@ export class FileAuth implements AuthPlugin, MetricSource {
   #adopt(rules: FileRuleSet): void {
     this.#current.rules = rules
     this.#generation++
-    this.memory.clear()
   }
 
   async #read(): Promise<FileRuleSet> {
