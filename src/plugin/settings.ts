@@ -176,17 +176,17 @@ export const SETTINGS = {
     unit: 'seconds',
     live: true,
     sentence:
-      'Shortest keep-alive that is held against a client; shorter ones are raised, keep-alive 0 (none) stays allowed; 0 = as the client says.',
+      'Shortest keep-alive of MQTT 5 clients: one with a shorter one is told to use this, none (0) stays none; 0 = as the client says.',
   },
   keepAliveSecondsMax: {
     type: 'integer',
-    default: 65_535,
-    min: 1,
+    default: 0,
+    min: 0,
     max: 65_535,
     unit: 'seconds',
     live: true,
     sentence:
-      'Longest keep-alive, held against clients with a longer one or none; MQTT 5 clients are told; 65535 = as the client says.',
+      'Longest keep-alive of MQTT 5 clients: one with a longer one or none is told to use this; 0 = as the client says.',
   },
   serverKeepAliveSeconds: {
     type: 'integer',

@@ -30,7 +30,7 @@ describe('the table', () => {
       wildcardSubscriptionEnabled: true,
       sharedSubscriptionEnabled: true,
       keepAliveSecondsMin: 0,
-      keepAliveSecondsMax: 65_535,
+      keepAliveSecondsMax: 0,
       serverKeepAliveSeconds: 0,
       topicBytesMax: 65_535,
       willBytesMax: 65_535,
