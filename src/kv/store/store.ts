@@ -1,4 +1,5 @@
 import { deserialize, serialize } from 'node:v8'
+import { assert } from '../../base/assert.ts'
 import type { Clock, Random } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { HealthReason } from '../../base/health.ts'
@@ -119,6 +120,7 @@ export class Store {
     observer: RangeObserver<Effect>,
     initialSplits: readonly Uint8Array[] = [],
   ): RangeTransport<Command, Response, Query, Answer> {
+    assert(!this.#services.has(coprocessor.service), `Service "${coprocessor.service}" is opened twice`)
     const service = new Service(coprocessor, observer, {
       engine: this.#engine,
       storeId: this.#options.storeId,

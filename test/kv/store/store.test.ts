@@ -1,52 +1,258 @@
 import { describe, expect, test } from 'vitest'
-import { seededRandom, systemClock } from '../../../src/base/clock.ts'
 import { silentLogger } from '../../../src/base/logging.ts'
+import type { BatchAnswer } from '../../../src/kv/client/transport.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
 import { Store, type StoreOptions } from '../../../src/kv/store/store.ts'
-import { bytes, Toy, type ToyCommand, ToyObserver } from '../toy.ts'
+import { World } from '../../sim/world.ts'
+import { bytes, Toy, type ToyCommand, ToyObserver, type ToyResponse } from '../toy.ts'
 
-function setup(options: Partial<StoreOptions> = {}, initialSplits = ['kh', 'kp']) {
-  const engine = options.engine ?? new MemoryEngine()
+type Mode = Partial<StoreOptions> & { disk?: 'memory' | 'simulated'; splits?: string[]; world?: World; toy?: Toy }
+
+function setup({
+  disk = 'memory',
+  splits = ['kh', 'kp'],
+  world = new World({ seed: 1 }),
+  toy = new Toy(),
+  ...options
+}: Mode = {}) {
+  const process = world.process('s1')
+  const simulated = process.disk('db')
+  const engine = options.engine ?? (disk === 'memory' ? new MemoryEngine() : simulated)
   const store = new Store({
-    ...{ engine, clock: systemClock, random: seededRandom(1), storeId: 's1', log: silentLogger },
+    ...{ engine, clock: world.clock, random: world.random, storeId: 's1', log: silentLogger, defer: world.defer },
     ...options,
   })
   const observer = new ToyObserver()
-  const client = store.serve(new Toy(), observer, { initialSplits: initialSplits.map(bytes) })
-  const append = (key: string, word: string) =>
-    client.mutate(bytes(`k${key}`), { type: 'append', key, word } satisfies ToyCommand)
+  const client = store.serve(toy, observer, { initialSplits: splits.map(bytes), clientLimits: { deadlineMs: 5_000 } })
+  const append = (key: string, word: string, expiresMs?: number) => {
+    const command: ToyCommand = { type: 'append', key, word, ...(expiresMs === undefined ? {} : { expiresMs }) }
+    return client.mutate(bytes(`k${key}`), command)
+  }
   const read = (key: string) => client.query(bytes(`k${key}`), { key })
-  return { engine, store, observer, client, append, read }
+  const code = (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'ok',
+      (error) => error.code as string,
+    )
+  return { world, engine, simulated, store, observer, client, toy, append, read, code }
 }
 
-describe('store', () => {
+describe.each(['memory', 'simulated'] as const)('store on the %s engine', (disk) => {
   test('applies commands in the order of the calls, and reads what was acknowledged', async () => {
-    const { append, read, observer } = setup()
-    const lengths = await Promise.all(['x', 'y', 'z'].map((word) => append('a', word)))
+    const { world, append, read, observer } = setup({ disk })
+    const lengths = await world.resolve(Promise.all(['x', 'y', 'z'].map((word) => append('a', word))))
     expect(lengths.map((each) => each?.length)).toEqual([1, 2, 3])
-    expect(await read('a')).toBe('x y z')
-    expect(await read('q')).toBeNull()
+    expect(await world.resolve(read('a'))).toBe('x y z')
+    expect(await world.resolve(read('q'))).toBeNull()
     expect(observer.state.get('ka')).toBe('x y z')
   })
 
   test('all ranges of a turn share one batch', async () => {
-    const { engine, append, store } = setup()
-    await append('a', 'start')
+    const { world, engine, append, store } = setup({ disk })
+    await world.resolve(append('a', 'start'))
     const before = engine.stats().batches
-    await Promise.all([append('a', 'x'), append('i', 'x'), append('z', 'x'), append('a', 'y')])
+    const appends = [append('a', 'x'), append('i', 'x'), append('z', 'x'), append('a', 'y')]
+    await world.resolve(Promise.all(appends))
     expect(engine.stats().batches).toBe(before + 1)
     expect(store.ranges().map((each) => each.index)).toEqual([2, 1, 1])
   })
 
   test('a restart goes on with what is on the engine', async () => {
-    const { engine, store, append } = setup()
-    await append('a', 'x')
-    await append('z', 'y')
-    const before = store.ranges().map(({ descriptor, index, hash }) => ({ descriptor, index, hash }))
-    await store.close()
-    const again = setup({ engine }, ['ignored'])
-    expect(again.store.ranges().map(({ descriptor, index, hash }) => ({ descriptor, index, hash }))).toEqual(before)
+    const { world, engine, store, append, observer } = setup({ disk })
+    await world.resolve(append('a', 'x'))
+    await world.resolve(append('z', 'y'))
+    await world.resolve(store.split('inbox', bytes('kc')))
+    const shape = (each: Store) =>
+      each.ranges().map(({ descriptor, index, hash, streams }) => ({ descriptor, index, hash, streams }))
+    const before = shape(store)
+    await world.resolve(store.close())
+    expect(observer.log.filter((each) => each.startsWith('closed'))).toHaveLength(4)
+    const again = setup({ engine, world, splits: ['ignored'] })
+    const byId = (all: ReturnType<typeof shape>) => all.toSorted((a, b) => (a.descriptor.id < b.descriptor.id ? -1 : 1))
+    expect(byId(shape(again.store))).toEqual(byId(before))
     expect(again.observer.state.get('kz')).toBe('y')
-    expect((await again.append('a', 'z'))?.length).toBe(2)
+    expect((await world.resolve(again.append('a', 'z')))?.length).toBe(2)
+  })
+
+  test('the observer is told when the write is readable, before the answer', async () => {
+    const { world, client, observer } = setup({ disk })
+    const answered: boolean[] = []
+    client.mutateWith(bytes('ka'), { type: 'append', key: 'a', word: 'x' }, () =>
+      answered.push(observer.log.includes('a x')),
+    )
+    await world.runUntil(() => answered.length > 0)
+    expect(answered).toEqual([true])
+  })
+
+  test('a split moves no data, and both sides go on', async () => {
+    const { world, store, append, read, observer, client } = setup({ disk, splits: [] })
+    await world.resolve(Promise.all([append('a', 'x'), append('z', 'x')]))
+    const late = append('z', 'y')
+    await world.resolve(store.split('inbox', bytes('km')))
+    expect((await world.resolve(late))?.length).toBe(2)
+    expect((await world.resolve(append('a', 'y')))?.length).toBe(2)
+    expect(await world.resolve(read('z'))).toBe('x y')
+    expect(store.ranges().map(({ descriptor }) => descriptor.epoch.version)).toEqual([2, 2])
+    expect(client.locate(bytes('kz')).id).not.toBe(client.locate(bytes('ka')).id)
+    expect(observer.log.filter((each) => each.startsWith('opened'))).toHaveLength(2)
+    await expect(world.resolve(store.split('inbox', bytes('km')))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    await expect(world.resolve(store.split('dist', bytes('km')))).rejects.toMatchObject({ code: 'RANGE_NOT_FOUND' })
+  })
+
+  test('timed work is done once, when it is due, also after a restart', async () => {
+    const { world, store, engine, append, read, observer } = setup({ disk })
+    const startMs = world.clock.now()
+    await world.resolve(Promise.all([append('a', 'x', startMs + 5_000), append('z', 'x', startMs + 9_000)]))
+    await world.run(4_000)
+    expect(await world.resolve(read('a'))).toBe('x')
+    await world.run(1_100)
+    expect(await world.resolve(read('a'))).toBeNull()
+    expect(observer.state.has('ka')).toBe(false)
+    await world.resolve(store.close())
+    await world.run(10_000)
+    const again = setup({ engine, world })
+    await world.run(100)
+    expect(await world.resolve(again.read('z'))).toBeNull()
+    const indexes = again.store.ranges().map((each) => each.index)
+    await world.run(60_000)
+    expect(again.store.ranges().map((each) => each.index)).toEqual(indexes)
+  })
+})
+
+describe('store', () => {
+  test('a service that is due and has nothing to do is not asked in a circle', async () => {
+    const toy = new Toy()
+    let asked = 0
+    toy.due = () => {
+      asked++
+      return []
+    }
+    const { world, append } = setup({ toy })
+    await world.resolve(append('a', 'x', 1))
+    await world.run(10_000)
+    expect(asked).toBeGreaterThan(5)
+    expect(asked).toBeLessThan(15)
+  })
+
+  test('a range that throws is halted and named; the others go on', async () => {
+    const { world, store, client, append, read, code } = setup()
+    await world.resolve(append('a', 'x'))
+    expect(await world.resolve(code(client.mutate(bytes('ka'), { type: 'fail' })))).toBe('RANGE_HALTED')
+    expect(await world.resolve(code(append('a', 'y')))).toBe('RANGE_HALTED')
+    expect(store.health()).toMatchObject([{ part: 'range inbox-1', message: expect.stringContaining('poison') }])
+    expect((await world.resolve(append('z', 'x')))?.length).toBe(1)
+    expect(await world.resolve(code(read('a')))).toBe('RANGE_HALTED')
+    const stale = client.query(bytes('ka'), { key: 'a' }, { linearizable: false })
+    expect(await world.resolve(stale)).toBe('x')
+  })
+
+  test('beyond the bound a batch is refused, and nothing of it applied', async () => {
+    const world = new World({ seed: 1 })
+    const store = new Store({
+      ...{ engine: world.process('s1').disk('db'), clock: world.clock, random: world.random, storeId: 's1' },
+      ...{ log: silentLogger, defer: world.defer, limits: { commandsMax: 3, bytesMax: 1_000 } },
+    })
+    const transport = store.open(new Toy(), new ToyObserver())
+    expect(() => store.open(new Toy(), new ToyObserver())).toThrow('twice')
+    const results: string[] = []
+    const answer: BatchAnswer<ToyResponse> = (error) => results.push(error?.code ?? 'ok')
+    const propose = (first: number, count: number, size: number) =>
+      transport.propose(
+        's1',
+        {
+          ...{ range: 'inbox-1', epochVersion: 1, bytes: size, keys: [] },
+          run: { stream: 'c', previous: first - 1, first, count, answered: 0 },
+          commands: Array.from({ length: count }, () => ({ type: 'append' as const, key: 'a', word: 'x' })),
+        },
+        answer,
+      )
+    propose(1, 2, 10)
+    propose(3, 2, 10)
+    propose(3, 1, 1_000)
+    propose(3, 1, 10)
+    await world.runUntil(() => results.length === 4)
+    expect(results.toSorted()).toEqual(['OVERLOADED', 'OVERLOADED', 'ok', 'ok'])
+    propose(4, 3, 10)
+    await world.runUntil(() => results.length === 5)
+    expect(results[4]).toBe('ok')
+    expect(store.ranges().every((each) => each.commands === 0 && each.bytes === 0)).toBe(true)
+  })
+
+  test('while a batch is under way the next one gathers', async () => {
+    const { world, engine, append, simulated } = setup({ disk: 'simulated' })
+    await world.resolve(append('a', 'w'))
+    const before = engine.stats().batches
+    simulated.hang()
+    const appends = [append('a', 'x')]
+    await world.run(10)
+    for (let i = 0; i < 10; i++) {
+      appends.push(append('a', `${i}`))
+      await world.run(10)
+    }
+    simulated.resume()
+    await world.resolve(Promise.all(appends))
+    expect(engine.stats().batches).toBe(before + 2)
+  })
+
+  test('an entry is bounded; what is left follows in the next turn', async () => {
+    const { world, append, store } = setup({ limits: { entryCommandsMax: 4 }, splits: [] })
+    const batches: Promise<unknown>[] = []
+    for (let i = 0; i < 5; i++) {
+      batches.push(append('a', 'x'), append('a', 'y'), append('a', 'z'))
+      world.step()
+    }
+    await world.resolve(Promise.all(batches))
+    expect(store.ranges()[0]!.index).toBeGreaterThan(1)
+  })
+
+  test('a failed write stops the store, and says so', async () => {
+    const failures: Error[] = []
+    const { world, store, simulated, append, code } = setup({
+      disk: 'simulated',
+      fatal: (error) => failures.push(error),
+    })
+    await world.resolve(append('a', 'x'))
+    simulated.failNext()
+    const under = code(append('a', 'y'))
+    expect(await world.resolve(under)).toBe('STORAGE_FAILED')
+    expect(failures).toHaveLength(1)
+    expect(await world.resolve(code(append('a', 'z')))).toBe('STORAGE_FAILED')
+    expect(await world.resolve(code(store.split('inbox', bytes('kb'))))).toBe('STORAGE_FAILED')
+    expect(store.health()[0]).toMatchObject({ part: 'store' })
+    await world.resolve(store.close())
+  })
+
+  test('close ends what is queued, then refuses', async () => {
+    const { world, store, client, append, code } = setup({ disk: 'simulated' })
+    const under = code(append('a', 'x'))
+    await world.run(0)
+    await world.resolve(store.close())
+    expect(await under).toBe('ok')
+    expect(await world.resolve(code(append('a', 'y')))).toBe('CLOSED')
+    expect(await world.resolve(code(client.query(bytes('ka'), { key: 'a' })))).toBe('CLOSED')
+    await store.close()
+  })
+
+  test('entries are applied as read back from their bytes where that is asked for', async () => {
+    const toy = new Toy()
+    const { decode } = toy
+    toy.decode = (entry) =>
+      decode.call(toy, entry).map((each) => (each.type === 'append' ? { ...each, word: 'decoded' } : each))
+    const held = setup({ toy })
+    await held.world.resolve(held.append('a', 'x'))
+    expect(await held.world.resolve(held.read('a'))).toBe('x')
+    const decoded = setup({ toy, decodeAlways: true })
+    await decoded.world.resolve(decoded.append('a', 'x'))
+    expect(await decoded.world.resolve(decoded.read('a'))).toBe('decoded')
+  })
+
+  test('a query that throws is an error for its caller alone', async () => {
+    const toy = new Toy()
+    toy.query = () => {
+      throw new Error('bad query')
+    }
+    const { world, read, append, code } = setup({ toy })
+    expect(await world.resolve(code(read('a')))).toBe('INVALID_ARGUMENT')
+    expect((await world.resolve(append('a', 'x')))?.length).toBe(1)
   })
 })

@@ -1,0 +1,388 @@
+import { describe, expect, test } from 'vitest'
+import { BrokerError, type ErrorCode } from '../../../src/base/errors.ts'
+import { silentLogger } from '../../../src/base/logging.ts'
+import { Landscape } from '../../../src/kv/client/landscape.ts'
+import { type ClientLimits, RoutedClient } from '../../../src/kv/client/routed-client.ts'
+import type { BatchAnswer, CommandBatch, QueryAnswer, QueryRequest } from '../../../src/kv/client/transport.ts'
+import type { RangeDescriptor } from '../../../src/kv/range/coprocessor.ts'
+import { LOST } from '../../../src/kv/range/streams.ts'
+import { World } from '../../sim/world.ts'
+import { bytes, text } from '../toy.ts'
+
+const range = (id: string, version: number, start?: string, end?: string): RangeDescriptor => ({
+  id,
+  service: 'inbox',
+  epoch: { version, confVersion: 1 },
+  start: start === undefined ? undefined : bytes(start),
+  end: end === undefined ? undefined : bytes(end),
+  replicas: [{ store: 's1', replica: 1, role: 'voter' }],
+})
+
+interface Sent {
+  store: string
+  batch: CommandBatch<string>
+  answer: BatchAnswer<string>
+}
+
+/** A client on a transport that the test answers by hand. Commands are words, the first letter is the key. */
+function setup(limits: Partial<ClientLimits> = {}, ranges = [range('r1', 1)]) {
+  const world = new World({ seed: 1 })
+  const sent: Sent[] = []
+  const asked: { store: string; request: QueryRequest<string>; answer: QueryAnswer<string> }[] = []
+  const known = { ranges }
+  const client = new RoutedClient<string, string, string, string>({
+    service: 'inbox',
+    transport: {
+      propose: (store, batch, answer) => void sent.push({ store, batch, answer }),
+      query: (store, request, answer) => void asked.push({ store, request, answer }),
+      landscape: () => known.ranges,
+      schedule: world.defer,
+    },
+    incarnation: 'c',
+    ...{ clock: world.clock, random: world.random, log: silentLogger, limits },
+  })
+  const done: string[] = []
+  const call = (word: string, deadlineMs?: number) =>
+    client.mutateWith(
+      bytes(word[0]!),
+      word,
+      (error, response) =>
+        void done.push(error === null ? `${word}:${response}` : `${word}!${(error as BrokerError).code}`),
+      deadlineMs === undefined ? undefined : { deadlineMs },
+    )
+  /** What was sent since the last look: `range[previous>first] words`. */
+  const look = () =>
+    sent.splice(0).map(({ batch, answer }) => ({
+      shape: `${batch.range}[${batch.run.previous}>${batch.run.first}] ${batch.commands.join(' ')}`,
+      ok: () =>
+        answer(
+          null,
+          batch.commands.map(() => 'ok'),
+        ),
+      fail: (code: ErrorCode, hint?: unknown) => answer(new BrokerError(code, code, { hint }), []),
+      batch,
+      answer,
+    }))
+  const flush = () => world.run(0)
+  return { world, client, sent, asked, known, done, call, look, flush }
+}
+
+describe('commands', () => {
+  test('those of one turn travel in one batch for each range, consecutive turns are pipelined', async () => {
+    const { call, look, flush, done } = setup({}, [range('r1', 1, undefined, 'm'), range('r2', 1, 'm')])
+    for (const word of ['a1', 'z1', 'a2']) call(word)
+    await flush()
+    call('b1')
+    await flush()
+    const batches = look()
+    expect(batches.map((each) => each.shape)).toEqual(['r1[0>1] a1 a2', 'r2[0>1] z1', 'r1[2>3] b1'])
+    expect(new Set(batches.map((each) => each.batch.run.stream)).size).toBe(2)
+    for (const each of batches) each.ok()
+    expect(done).toEqual(['a1:ok', 'a2:ok', 'z1:ok', 'b1:ok'])
+  })
+
+  test('answers are handed out in order, and once', async () => {
+    const { call, look, flush, done } = setup()
+    call('a1')
+    await flush()
+    call('a2')
+    await flush()
+    const [first, second] = look()
+    second!.ok()
+    expect(done).toEqual([])
+    first!.ok()
+    first!.ok()
+    second!.fail('NOT_LEADER')
+    expect(done).toEqual(['a1:ok', 'a2:ok'])
+    call('a3')
+    await flush()
+    expect(look()[0]!.batch.run).toMatchObject({ previous: 2, first: 3, answered: 2 })
+  })
+
+  test('after a doubt everything from the first unanswered is sent again, with the same numbers', async () => {
+    const { world, call, look, flush, done } = setup()
+    for (const word of ['a1', 'a2', 'a3']) {
+      call(word)
+      await flush()
+    }
+    const [first, second, third] = look()
+    first!.ok()
+    second!.fail('UNAVAILABLE')
+    third!.fail('UNAVAILABLE')
+    await world.run(1_000)
+    const again = look()
+    expect(again.map((each) => each.shape)).toEqual(['r1[1>2] a2 a3'])
+    again[0]!.ok()
+    expect(done).toEqual(['a1:ok', 'a2:ok', 'a3:ok'])
+  })
+
+  test('silence is a doubt', async () => {
+    const { world, call, look, flush } = setup({ attemptMs: 300 })
+    call('a1')
+    await flush()
+    expect(look()).toHaveLength(1)
+    await world.run(1_000)
+    expect(look()[0]!.shape).toBe('r1[0>1] a1')
+  })
+
+  test('a redirect is followed at once', async () => {
+    const { world, call, look, flush, sent } = setup()
+    call('a1')
+    await flush()
+    look()[0]!.fail('NOT_LEADER', { range: 'r1', leader: 's2' })
+    await flush()
+    expect(sent[0]!.store).toBe('s2')
+    expect(world.elapsedMs).toBeLessThan(1)
+  })
+
+  test('at the deadline a call ends, and the next one does not wait for it', async () => {
+    const { world, call, look, flush, done } = setup()
+    call('a1', 500)
+    call('a2')
+    await flush()
+    look()
+    await world.run(700)
+    expect(done).toEqual(['a1!TIMEOUT'])
+    await world.run(1_000)
+    const [again] = look()
+    expect(again!.shape).toBe('r1[0>2] a2')
+    again!.ok()
+    expect(done).toEqual(['a1!TIMEOUT', 'a2:ok'])
+  })
+
+  test('what cannot succeed fails at once, and only that', async () => {
+    const { world, call, look, flush, done } = setup()
+    call('a1')
+    await flush()
+    call('a2')
+    await flush()
+    look()[0]!.fail('RANGE_HALTED')
+    await world.run(1_000)
+    look().at(-1)!.ok()
+    expect(done).toEqual(['a1!RANGE_HALTED', 'a2:ok'])
+  })
+
+  test('an answer that is no longer kept is an error, not a second application', async () => {
+    const { call, look, flush, done } = setup()
+    call('a1')
+    call('a2')
+    await flush()
+    look()[0]!.answer(null, [LOST, 'ok'])
+    expect(done).toEqual(['a1!UNAVAILABLE', 'a2:ok'])
+  })
+
+  test('a range that forgot the stream gets a new one', async () => {
+    const { world, call, look, flush, done } = setup()
+    call('a1')
+    await flush()
+    look()[0]!.ok()
+    call('a2')
+    await flush()
+    const [before] = look()
+    before!.fail('SEQUENCE_GAP', { applied: 0 })
+    await world.run(1_000)
+    const [after] = look()
+    expect(after!.shape).toBe('r1[0>1] a2')
+    expect(after!.batch.run.stream).not.toBe(before!.batch.run.stream)
+    before!.ok()
+    expect(done).toEqual(['a1:ok'])
+    after!.ok()
+    expect(done).toEqual(['a1:ok', 'a2:ok'])
+  })
+
+  test('a batch that overtook another one is no reason for a new stream', async () => {
+    const { world, call, look, flush } = setup()
+    call('a1')
+    await flush()
+    call('a2')
+    await flush()
+    const [first, second] = look()
+    first!.ok()
+    second!.fail('SEQUENCE_GAP', { applied: 0 })
+    await world.run(1_000)
+    const [again] = look()
+    expect([again!.shape, again!.batch.run.stream]).toEqual(['r1[1>2] a2', second!.batch.run.stream])
+  })
+
+  test('beyond the bound: OVERLOADED, in commands and in bytes', async () => {
+    const { call, done, flush } = setup({ commandsMax: 2 })
+    for (const word of ['a1', 'a2', 'a3']) call(word)
+    expect(done).toEqual([])
+    await flush()
+    expect(done).toEqual(['a3!OVERLOADED'])
+    const small = setup({ bytesMax: 100 })
+    for (const word of ['a1', 'a2']) small.call(word)
+    await small.flush()
+    expect(small.done).toEqual(['a2!OVERLOADED'])
+  })
+
+  test('large turns leave in several batches', async () => {
+    const { call, look, flush } = setup({ batchCommandsMax: 2, batchBytesMax: 1_000 })
+    for (const word of ['a1', 'a2', 'a3']) call(word)
+    await flush()
+    expect(look().map((each) => each.shape)).toEqual(['r1[0>1] a1 a2', 'r1[2>3] a3'])
+  })
+
+  test('close ends what is under way', async () => {
+    const { client, call, look, flush, done } = setup()
+    call('a1')
+    await flush()
+    const query = client.query(bytes('a'), 'q')
+    await client.close()
+    await expect(query).rejects.toMatchObject({ code: 'CLOSED' })
+    look()[0]!.ok()
+    call('a2')
+    await flush()
+    expect(done).toEqual(['a1!CLOSED', 'a2!CLOSED'])
+    await expect(client.query(bytes('a'), 'q')).rejects.toMatchObject({ code: 'CLOSED' })
+  })
+
+  test('a callback that throws stops nobody else', async () => {
+    const { client, call, look, flush, done } = setup()
+    client.mutateWith(bytes('a'), 'a0', () => {
+      throw new Error('mine')
+    })
+    call('a1')
+    await flush()
+    look()[0]!.ok()
+    expect(done).toEqual(['a1:ok'])
+  })
+})
+
+describe('splits', () => {
+  const left = range('r1', 2, undefined, 'm')
+  const right = range('r2', 2, 'm')
+
+  test('calls move with their numbers, and name the one before them on their way', async () => {
+    const { call, look, flush, done } = setup()
+    for (const word of ['a1', 'z1', 'a2', 'z2']) call(word)
+    await flush()
+    look()[0]!.fail('EPOCH_MISMATCH', { descriptors: [left, right] })
+    call('z3')
+    call('a3')
+    await flush()
+    const batches = look()
+    expect(batches.map((each) => each.shape).toSorted()).toEqual(
+      ['r1[0>1] a1', 'r1[1>3] a2', 'r1[3>5] a3', 'r2[0>2] z1', 'r2[2>4] z2 z3'].toSorted(),
+    )
+    for (const each of batches) each.ok()
+    expect(done.filter((each) => each.startsWith('z'))).toEqual(['z1:ok', 'z2:ok', 'z3:ok'])
+    expect(done.filter((each) => each.startsWith('a'))).toEqual(['a1:ok', 'a2:ok', 'a3:ok'])
+  })
+
+  test('a range that had no calls under way begins a stream of its own', async () => {
+    const { call, look, flush, known, asked, client } = setup()
+    call('z1')
+    await flush()
+    const [first] = look()
+    first!.ok()
+    known.ranges = [left, right]
+    const query = client.query(bytes('z'), 'q')
+    asked[0]!.answer(new BrokerError('EPOCH_MISMATCH', 'old'), null)
+    asked[1]!.answer(null, 'answer')
+    expect(await query).toBe('answer')
+    call('z2')
+    await flush()
+    const [second] = look()
+    expect(second!.shape).toBe('r2[0>1] z2')
+    expect(second!.batch.run.stream).not.toBe(first!.batch.run.stream)
+  })
+
+  test('an answer that waited for a call of the other side waits no longer', async () => {
+    const { call, look, flush, done } = setup()
+    call('a1')
+    await flush()
+    call('z1')
+    await flush()
+    const [first, second] = look()
+    second!.ok()
+    expect(done).toEqual([])
+    first!.fail('EPOCH_MISMATCH', { descriptors: [left, right] })
+    expect(done).toEqual(['z1:ok'])
+    await flush()
+    look()[0]!.ok()
+    expect(done).toEqual(['z1:ok', 'a1:ok'])
+  })
+
+  test('keys of a part that is not known yet wait at the old range', async () => {
+    const { world, call, look, flush, known, done } = setup()
+    call('z1')
+    await flush()
+    look()[0]!.fail('EPOCH_MISMATCH', { descriptors: [left] })
+    await world.run(5)
+    const [stale] = look()
+    expect(stale!.batch).toMatchObject({ range: 'r1', epochVersion: 2 })
+    known.ranges = [left, right]
+    stale!.fail('EPOCH_MISMATCH', { descriptors: [left] })
+    await world.run(1_000)
+    const [found] = look()
+    expect(found!.shape).toBe('r2[0>1] z1')
+    found!.ok()
+    expect(done).toEqual(['z1:ok'])
+  })
+})
+
+describe('queries', () => {
+  test('are asked again after a refusal and after silence, until the deadline', async () => {
+    const { world, client, asked } = setup({ attemptMs: 300 })
+    const answer = client.query(bytes('a'), 'q')
+    asked[0]!.answer(new BrokerError('NOT_LEADER', 'x', { hint: { range: 'r1', leader: 's2' } }), null)
+    expect(asked[1]!.store).toBe('s2')
+    await world.run(1_000)
+    expect(asked.length).toBeGreaterThan(2)
+    asked[0]!.answer(null, 'late, and good')
+    expect(await answer).toBe('late, and good')
+    const slow = client.query(bytes('a'), 'q', { deadlineMs: 2_000 })
+    const failed = slow.catch((error: BrokerError) => error.code)
+    await world.run(3_000)
+    expect(await failed).toBe('TIMEOUT')
+  })
+
+  test('what cannot succeed fails at once', async () => {
+    const { client, asked } = setup()
+    const answer = client.query(bytes('a'), 'q')
+    asked[0]!.answer(new BrokerError('INVALID_ARGUMENT', 'x'), null)
+    await expect(answer).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  test('without a range there is an error, not a wait in the dark', async () => {
+    const { client, call, flush, done } = setup({}, [range('r1', 1, 'b', 'c')])
+    expect(() => client.locate(bytes('z'))).toThrow('no range')
+    call('z1')
+    await flush()
+    expect(done).toEqual(['z1!RANGE_NOT_FOUND'])
+    expect(client.locate(bytes('b')).id).toBe('r1')
+  })
+})
+
+describe('landscape', () => {
+  const shape = (landscape: Landscape) =>
+    landscape
+      .list()
+      .map(
+        (each) =>
+          `${each.id}@${each.epoch.version} ${each.start ? text(each.start) : ''}-${each.end ? text(each.end) : ''}`,
+      )
+
+  test('newer descriptors replace older ones, whatever the order of their coming', () => {
+    const all = [range('r1', 1), range('r1', 2, undefined, 'm'), range('r2', 3, 'm', 's'), range('r3', 3, 's')]
+    const orders = [all, all.toReversed(), [all[2]!, all[0]!, all[1]!, all[3]!], [all[1]!, all[3]!, all[0]!, all[2]!]]
+    for (const order of orders) {
+      const landscape = new Landscape()
+      for (const each of order) landscape.update([each])
+      expect(landscape.locate(bytes('a'))?.id).toBe('r1')
+      expect(landscape.locate(bytes('m'))?.id).toBe('r2')
+      expect(landscape.locate(bytes('z'))?.id).toBe('r3')
+      expect(landscape.update(all)).toBe(false)
+    }
+  })
+
+  test('what is left of an old range stays until its new one is known', () => {
+    const landscape = new Landscape()
+    landscape.update([range('r1', 1)])
+    expect(landscape.update([range('r2', 2, 'g', 'm')])).toBe(true)
+    expect(shape(landscape)).toEqual(['r1@1 -g', 'r2@2 g-m', 'r1@1 m-'])
+    landscape.update([range('r3', 2, 'm'), range('r1', 2, undefined, 'g')])
+    expect(shape(landscape)).toEqual(['r1@2 -g', 'r2@2 g-m', 'r3@2 m-'])
+  })
+})
