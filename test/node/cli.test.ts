@@ -8,25 +8,19 @@ import { parse } from 'yaml'
 import { run } from '../../src/node/cli/index.ts'
 import { parseStoredPassword, verifyPassword } from '../../src/plugin/auth/password.ts'
 import { builtMain } from '../build.ts'
-import { ANY_PORTS, CliProcess, runCli, spawnCli } from './run-cli.ts'
+import { ANY_PORTS, CliProcess, endAll, runCli, spawnCli } from './run-cli.ts'
 
 // Each test starts several processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 30_000 })
 
 const root = mkdtempSync(join(tmpdir(), 'flockmq-cli-'))
-const running: CliProcess[] = []
 let count = 0
 
 beforeAll(async () => {
   await builtMain()
 }, 60_000)
 
-afterEach(async () => {
-  for (const node of running.splice(0)) {
-    node.kill('SIGKILL')
-    await node.finished
-  }
-})
+afterEach(endAll)
 
 function newPath(): string {
   return join(root, String(++count))
@@ -34,7 +28,6 @@ function newPath(): string {
 
 async function startNode(data: string, ...args: string[]): Promise<CliProcess> {
   const node = await spawnCli(['start', '--data', data, ...ANY_PORTS, ...args])
-  running.push(node)
   await node.waitFor(/^ready .*\n/m)
   return node
 }
@@ -91,7 +84,6 @@ describe('start, status, stop', () => {
 
   test('JSON lines instead of text', async () => {
     const node = await spawnCli(['start', '--data', newPath(), ...ANY_PORTS, '--set', 'log.format=json'])
-    running.push(node)
     await node.waitFor(/"msg":"Ready"/)
     const lines = node.stdout
       .trimEnd()
@@ -120,7 +112,6 @@ describe('what goes wrong while it runs', () => {
 
   async function startHanging(data: string, ...args: string[]): Promise<CliProcess> {
     const node = await spawnCli(['start', '--data', data, ...ANY_PORTS, ...args], { preload: neverCloses })
-    running.push(node)
     await node.waitFor(/^ready .*\n/m)
     return node
   }
@@ -161,7 +152,6 @@ describe('what goes wrong while it runs', () => {
       }`
     const data = newPath()
     const node = await spawnCli(['start', '--data', data, ...ANY_PORTS], { preload })
-    running.push(node)
     await node.waitFor(/about to listen/)
     node.kill('SIGTERM')
     const { code, stdout } = await node.finished
@@ -174,7 +164,6 @@ describe('what goes wrong while it runs', () => {
     const data = newPath()
     const preload = "process.on('SIGUSR2', () => { throw new Error('a planted mistake') })"
     const node = await spawnCli(['start', '--data', data, ...ANY_PORTS], { preload })
-    running.push(node)
     await node.waitFor(/^ready .*\n/m)
     node.kill('SIGUSR2')
     const { code, stdout } = await node.finished

@@ -200,6 +200,7 @@ const mistakes: [string, Given, string][] = [
     { yaml: 'tenants: { a b: {} }' },
     'tenants.a b: the name is not allowed; must be 1 to 64 letters',
   ],
+  ['a name that every object has', { yaml: 'constructor: {}\n' }, 'constructor (my.yml:1): unknown key'],
   ['a dangerous name', { set: ['tenants.__proto__.receiveMaximum=1'] }, 'the name "__proto__" is not allowed'],
   ['broken YAML', { yaml: 'api: {\n' }, 'my.yml:'],
   ['a repeated key', { yaml: 'api: {}\napi: {}\n' }, 'my.yml:2: not valid YAML: Map keys must be unique'],

@@ -22,6 +22,16 @@ export const ANY_PORTS = ['api.port=0', 'mqtt.listeners.tcp.port=0', 'mqtt.liste
   set,
 ])
 
+const live = new Set<CliProcess>()
+
+/** Ends what a test left running: to be called after each. */
+export async function endAll(): Promise<void> {
+  for (const process of live) {
+    process.kill('SIGKILL')
+    await process.finished
+  }
+}
+
 /** A process of the real command line, with nothing of the caller's FLOCKMQ_ variables. */
 export async function spawnCli(args: readonly string[], options: RunOptions = {}): Promise<CliProcess> {
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('FLOCKMQ_'))
@@ -34,7 +44,10 @@ export async function spawnCli(args: readonly string[], options: RunOptions = {}
   })
   child.stdin!.on('error', () => {})
   child.stdin!.end(options.input ?? '')
-  return new CliProcess(child)
+  const started = new CliProcess(child)
+  live.add(started)
+  void started.finished.then(() => live.delete(started))
+  return started
 }
 
 /** Runs a command to its end. */
