@@ -49,6 +49,8 @@ export class Control implements Registered {
   /** What the session that was attached had subscribed to. */
   #resumed: readonly InboxSubscription[] = []
   #version: ProtocolVersion = 4
+  /** The client's own, or the one that it gets. */
+  #clientId = ''
   #exchange = {}
   #request: AuthRequest | null = null
   #waitsForAnswers = false
@@ -70,6 +72,7 @@ export class Control implements Registered {
     switch (packet.type) {
       case 'connect':
         this.#version = packet.version
+        this.#clientId = packet.clientId === '' ? this.#front.assignClientId() : packet.clientId
         return this.end({ type: 'connect', packet })
       case 'subscribe':
         return this.#authorizeSubscribe(packet)
@@ -243,7 +246,7 @@ export class Control implements Registered {
   }
 
   #authenticate(packet: Connect): void {
-    this.#request = toAuthRequest(packet, this.info)
+    this.#request = toAuthRequest(packet, this.#clientId, this.info)
     const answer = this.#front.auth.authenticate(this.#request)
     const done = (result: AuthResult) =>
       this.#authenticated(result.result === 'accepted' ? { ...result, data: null } : result)
@@ -254,7 +257,7 @@ export class Control implements Registered {
   #authenticateExtended(effect: Extract<Effect, { type: 'authenticate-extended' }>): void {
     const { session } = this.#connection
     if (effect.reauthentication) this.#exchange = {}
-    const connect = this.#request ?? toAuthRequest(session.connect!, this.info)
+    const connect = this.#request ?? toAuthRequest(session.connect!, this.#clientId, this.info)
     this.#request = connect
     const { method, data, reauthentication } = effect
     const authenticate = this.#front.auth.authenticateExtended
@@ -268,7 +271,7 @@ export class Control implements Registered {
 
   #authenticated(result: ExtendedAuthResult): void {
     const settings = result.result === 'accepted' ? this.#front.settings.of(result.identity.tenant) : null
-    this.end({ type: 'authenticated', result, settings, assignedClientId: this.#front.assignClientId() })
+    this.end({ type: 'authenticated', result, settings, assignedClientId: this.#clientId })
   }
 
   #attach(agreement: Agreement, packet: Connect): void {
@@ -440,10 +443,10 @@ export class Control implements Registered {
   }
 }
 
-function toAuthRequest(packet: Connect, info: ConnectionInfo): AuthRequest {
+function toAuthRequest(packet: Connect, clientId: string, info: ConnectionInfo): AuthRequest {
   return {
     protocol: packet.version,
-    clientId: packet.clientId,
+    clientId,
     username: packet.username,
     password: packet.password,
     address: info.remoteAddress,

@@ -39,6 +39,8 @@ export class Intake {
   unanswered = 0
   readonly #aliases: InboundAliases<TopicSlot> | null
   #gate: PublishGate | null = null
+  /** Of the permissions that {@link PublishGate} was made for. */
+  #generation = 0
   #lastSlot: TopicSlot | null = null
   readonly #receiveMaximum: number
 
@@ -62,7 +64,8 @@ export class Intake {
   }
 
   permissionsChanged(permissions: Permissions): void {
-    this.#gate = permissions.all ? null : new PublishGate(permissions, this.#front.auth)
+    this.#generation = this.#front.auth.generation
+    this.#gate = permissions.all ? null : new PublishGate(permissions)
   }
 
   onPublish(reader: FrameReader): void {
@@ -73,6 +76,9 @@ export class Intake {
     const slot = view.topicAlias === 0 ? this.#findSlot() : this.#resolveAlias()
     if (slot === null) return
     if (!this.#isAcceptable()) return
+    if (this.#generation !== this.#front.auth.generation) {
+      this.permissionsChanged(this.#connection.session.identity!.permissions)
+    }
     if (this.#gate !== null) {
       const allowed = this.#gate.check(slot.entry.topic, view.qos as QoS, view.retain)
       if (allowed !== true) return this.#unsure(slot, allowed)

@@ -1,31 +1,23 @@
 import type { QoS } from '../../base/message.ts'
-import type { AuthGate, Permissions } from '../../plugin/index.ts'
+import type { Permissions } from '../../plugin/index.ts'
 
 /** Topics remembered for one connection. */
 const TOPICS_MAX = 128
 
 /**
- * May this client publish there? Decisions are remembered by topic until the plugin's generation changes, so that a
- * client that repeats its topics asks the plugin once.
+ * May this client publish there? Grants are remembered by topic, so that a client that repeats its topics asks the
+ * plugin once; the gate is made anew when the plugin's generation changes.
  */
 export class PublishGate {
   readonly #permissions: Permissions
-  readonly #auth: AuthGate
-  #generation: number
   /** By QoS. */
   readonly #granted = [new Set<string>(), new Set<string>(), new Set<string>()] as const
 
-  constructor(permissions: Permissions, auth: AuthGate) {
+  constructor(permissions: Permissions) {
     this.#permissions = permissions
-    this.#auth = auth
-    this.#generation = auth.generation
   }
 
   check(topic: string, qos: QoS, retain: boolean): boolean | Promise<boolean> {
-    if (this.#generation !== this.#auth.generation) {
-      this.#generation = this.#auth.generation
-      for (const topics of this.#granted) topics.clear()
-    }
     const granted = this.#granted[qos]
     if (!retain && granted.has(topic)) return true
     const answer = this.#permissions.publish(topic, qos, retain)
