@@ -31,8 +31,10 @@ export interface MqttOptions {
   handshakesMax: number
   /** Bytes that may wait for one client. */
   outputBytesPerConnectionMax: number
-  /** Bytes that all connections together may hold before load is shed. */
+  /** Resident bytes of the process above which no new connection is taken. */
   processBytesMax: number
+  /** Bytes held for all clients together above which those that hold most are closed. */
+  heldBytesMax: number
   flapping: FlappingOptions
   /** Milliseconds of parsing in one turn of the event loop. */
   turnMsMax: number

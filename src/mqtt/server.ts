@@ -41,6 +41,8 @@ export class MqttServer implements MetricSource {
   #stopping = false
   /** As of the last tick. */
   #heldBytes = 0
+  /** No new connection is taken. */
+  #overloaded = false
   #shed = 0
   #nextConnection = 0
 
@@ -111,7 +113,8 @@ export class MqttServer implements MetricSource {
       if (connection.session.deadlineMs <= now) connection.control.end({ type: 'tick' })
     }
     this.#heldBytes = held
-    if (held > this.#options.processBytesMax) this.#shedLoad(held)
+    this.#overloaded = held > this.#options.heldBytesMax || process.memoryUsage.rss() > this.#options.processBytesMax
+    if (held > this.#options.heldBytesMax) this.#shedLoad(held)
     this.#endTicks = clock.after(TICK_MS, () => this.#tick())
   }
 
@@ -119,7 +122,7 @@ export class MqttServer implements MetricSource {
   #shedLoad(heldBytes: number): void {
     const heavy = [...this.#connections].filter(({ heldBytes: held }) => held >= SHED_BYTES_MIN)
     heavy.sort((a, b) => b.heldBytes - a.heldBytes)
-    let excess = heldBytes - this.#options.processBytesMax * 0.8
+    let excess = heldBytes - this.#options.heldBytesMax * 0.8
     for (const connection of heavy) {
       if (excess <= 0) return
       excess -= connection.heldBytes
@@ -137,7 +140,7 @@ export class MqttServer implements MetricSource {
       return { reasonCode: REASON.BANNED, reason: 'The client lost its connection too often' }
     }
     if (registry.get(tenant, clientId) !== undefined) return null
-    if (this.#heldBytes > this.#options.processBytesMax) {
+    if (this.#overloaded) {
       return { reasonCode: REASON.SERVER_BUSY, reason: 'The server is overloaded' }
     }
     if (registry.count(tenant) < this.#parts.settings.of(tenant).connectionsMax) return null

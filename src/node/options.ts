@@ -15,6 +15,7 @@ export function mqttOptions(config: Config): MqttOptions {
     handshakesMax: limits.handshakesMax,
     outputBytesPerConnectionMax: limits.outputBytesPerConnectionMax,
     processBytesMax: limits.processBytesMax,
+    heldBytesMax: limits.heldBytesMax,
     turnMsMax: limits.turnMsMax,
     inFlight3Max: limits.inFlight3Max,
     flapping,

@@ -54,6 +54,7 @@ test('without anything given every option has its default', () => {
   expect(config.mqtt.listeners.ws).toMatchObject({ enabled: true, type: 'ws', port: 8083, path: '/mqtt' })
   expect(config.mqtt.limits.packetBytesMax).toBe(1_048_576)
   expect(config.mqtt.limits.processBytesMax).toBe(3_000_000_000)
+  expect(config.mqtt.limits.heldBytesMax).toBe(1_000_000_000)
   expect(config.tenants).toEqual({})
   expect(new Set(origins.values())).toEqual(new Set(['default']))
 })

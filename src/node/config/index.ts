@@ -104,12 +104,14 @@ function isServiceLink(name: string, text: string): boolean {
 
 /** A container may be smaller than what an empty broker takes: it gets this, and the kernel's verdict. */
 const PROCESS_BYTES_MIN = 256 * 1024 * 1024
+const HELD_BYTES_MIN = 64 * 1024 * 1024
 const DEFAULT_PORTS: Record<ListenerConfig['type'], number> = { tcp: 1883, tls: 8883, ws: 8083, wss: 8084, unix: 0 }
 
 /** Fills in what the default of an option depends on. */
 function complete(config: Config, machine: Machine): Config {
   config.node.name ??= machine.hostName
   config.mqtt.limits.processBytesMax ??= Math.max(PROCESS_BYTES_MIN, Math.floor(machine.memoryBytes * 0.75))
+  config.mqtt.limits.heldBytesMax ??= Math.max(HELD_BYTES_MIN, Math.floor(machine.memoryBytes * 0.25))
   for (const listener of Object.values(config.mqtt.listeners)) {
     listener.port ??= DEFAULT_PORTS[listener.type]
     if (listener.type === 'ws' || listener.type === 'wss') listener.path ??= '/mqtt'

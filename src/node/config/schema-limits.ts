@@ -71,6 +71,15 @@ export const LIMIT_OPTIONS = {
     unit: 'bytes',
     sentence: 'Memory of the whole process (resident) above which no new connection is taken.',
   },
+  heldBytesMax: {
+    type: 'integer',
+    default: null,
+    absent: 'a quarter of the memory that this machine or container has',
+    min: 16 * MIB,
+    max: 1024 * 1024 * MIB,
+    unit: 'bytes',
+    sentence: 'Bytes held for all clients together (unsent, unread) above which those that hold most are closed.',
+  },
   inFlight3Max: {
     type: 'integer',
     default: 4096,

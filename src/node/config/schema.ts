@@ -163,7 +163,10 @@ export type Config = Omit<Raw, 'mqtt' | 'node'> & {
   node: Omit<Raw['node'], 'name'> & { name: string }
   mqtt: {
     listeners: Record<string, ListenerConfig>
-    limits: Omit<Raw['mqtt']['limits'], 'processBytesMax'> & { processBytesMax: number }
+    limits: Omit<Raw['mqtt']['limits'], 'processBytesMax' | 'heldBytesMax'> & {
+      processBytesMax: number
+      heldBytesMax: number
+    }
     flapping: Raw['mqtt']['flapping']
   }
 }
