@@ -1,4 +1,4 @@
-import { compareBytes } from '../bytes.ts'
+import { searchPacked } from './packed.ts'
 
 /**
  * Nodes of the memory engine's B+tree.
@@ -52,16 +52,15 @@ export class Leaf {
     return copy
   }
 
+  /** As {@link searchPacked}. */
+  search(key: Uint8Array): number {
+    return searchPacked(this, SLOT, key)
+  }
+
   /** Index of the first entry with a key >= `key`; `count` where there is none. */
   lowerBound(key: Uint8Array): number {
-    let low = 0
-    let high = this.count
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.compareAt(middle, key) < 0) low = middle + 1
-      else high = middle
-    }
-    return low
+    const found = searchPacked(this, SLOT, key)
+    return found < 0 ? ~found : found
   }
 
   /** Compares the key of an entry with `key`. */
@@ -190,31 +189,70 @@ export class Leaf {
 
 export class Inner {
   readonly generation: number
-  /** `keys[i]` is the least key that may be in `children[i + 1]`. */
-  keys: Uint8Array[]
-  children: Node[]
+  readonly children: Node[]
+  /** Packed as in a leaf, two numbers each. Key i is the least that may be in child i + 1. Never changed in place. */
+  bytes!: Uint8Array
+  slots!: Uint32Array
+  /** Of keys: one less than children. */
+  count = 0
 
-  constructor(generation: number, keys: Uint8Array[], children: Node[]) {
+  constructor(generation: number, keys: readonly Uint8Array[], children: Node[]) {
     this.generation = generation
-    this.keys = keys
     this.children = children
+    this.setKeys(keys)
   }
 
   clone(generation: number): Inner {
-    return new Inner(generation, this.keys.slice(), this.children.slice())
+    const copy = new Inner(generation, [], this.children.slice())
+    copy.bytes = this.bytes
+    copy.slots = this.slots
+    copy.count = this.count
+    return copy
   }
 
   /** Index of the child that holds `key`. */
   childOf(key: Uint8Array): number {
-    const keys = this.keys
-    let low = 0
-    let high = keys.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (compareBytes(keys[middle]!, key) <= 0) low = middle + 1
-      else high = middle
+    const found = searchPacked(this, 2, key)
+    return found < 0 ? ~found + 1 : found
+  }
+
+  /** The keys, as views. */
+  keys(): Uint8Array[] {
+    const keys: Uint8Array[] = []
+    for (let i = 0; i < this.count; i++) {
+      keys.push(this.bytes.subarray(this.slots[i * 2]!, this.slots[i * 2]! + this.slots[i * 2 + 1]!))
     }
-    return low
+    return keys
+  }
+
+  /** Changes children and the keys between them together; both change once in some 50 writes. */
+  splice(at: { key: number; child: number }, remove: number, key?: Uint8Array, child?: Node): void {
+    const keys = this.keys()
+    if (key === undefined || child === undefined) {
+      keys.splice(at.key, remove)
+      this.children.splice(at.child, remove)
+    } else {
+      keys.splice(at.key, remove, key)
+      this.children.splice(at.child, remove, child)
+    }
+    this.setKeys(keys)
+  }
+
+  setKeys(keys: readonly Uint8Array[]): void {
+    let length = 0
+    for (const key of keys) length += key.length
+    const bytes = new Uint8Array(length)
+    const slots = new Uint32Array(keys.length * 2)
+    let used = 0
+    keys.forEach((key, i) => {
+      slots[i * 2] = used
+      slots[i * 2 + 1] = key.length
+      bytes.set(key, used)
+      used += key.length
+    })
+    this.bytes = bytes
+    this.slots = slots
+    this.count = keys.length
   }
 }
 

@@ -40,8 +40,8 @@ export class Tree {
   get(key: Uint8Array): Uint8Array | undefined {
     let node = this.#root
     while (node instanceof Inner) node = node.children[node.childOf(key)]!
-    const index = node.lowerBound(key)
-    return index < node.count && node.compareAt(index, key) === 0 ? node.valueAt(index) : undefined
+    const found = node.search(key)
+    return found < 0 ? node.valueAt(~found) : undefined
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
@@ -100,23 +100,22 @@ export class Tree {
     node.children[index] = child
     const split = this.#putInto(child, key, value)
     if (split === null) return null
-    node.keys.splice(index, 0, split.key)
-    node.children.splice(index + 1, 0, split.right)
+    node.splice({ key: index, child: index + 1 }, 0, split.key, split.right)
     return node.children.length <= CHILDREN_MAX ? null : this.#splitInner(node)
   }
 
   #putIntoLeaf(leaf: Leaf, key: Uint8Array, value: Uint8Array): Split | null {
-    const index = leaf.lowerBound(key)
+    const found = leaf.search(key)
     const sizeBefore = leaf.size()
-    if (index < leaf.count && leaf.compareAt(index, key) === 0) leaf.replace(index, value)
+    if (found < 0) leaf.replace(~found, value)
     else {
-      leaf.insert(index, key, value)
+      leaf.insert(found, key, value)
       this.#count++
     }
     this.#bytes += leaf.size() - sizeBefore
     if (!leaf.overfull) return null
     // Appending leaves full leaves behind: keys that only rise fill them all.
-    const at = index === leaf.count - 1 ? index : leaf.count >>> 1
+    const at = found === leaf.count - 1 ? found : leaf.count >>> 1
     const right = Leaf.empty(this.#generation, 64)
     right.take(leaf, at, leaf.count)
     leaf.remove(at, leaf.count)
@@ -125,11 +124,10 @@ export class Tree {
 
   #splitInner(node: Inner): Split {
     const at = node.children.length >>> 1
-    const key = node.keys[at - 1]!
-    const right = new Inner(this.#generation, node.keys.slice(at), node.children.slice(at))
-    node.keys.length = at - 1
-    node.children.length = at
-    return { key, right }
+    const keys = node.keys()
+    const right = new Inner(this.#generation, keys.slice(at), node.children.splice(at))
+    node.setKeys(keys.slice(0, at - 1))
+    return { key: keys[at - 1]!, right }
   }
 
   #deleteFrom(node: Node, key: Uint8Array): void {
@@ -158,10 +156,7 @@ export class Tree {
       this.#deleteRangeFrom(child, start, end)
     }
     for (let index = first + 1; index < last; index++) this.#forget(node.children[index]!)
-    if (last - first > 1) {
-      node.children.splice(first + 1, last - first - 1)
-      node.keys.splice(first + 1, last - first - 1)
-    }
+    if (last - first > 1) node.splice({ key: first + 1, child: first + 1 }, last - first - 1)
     if (last > first) this.#join(node, first + 1)
     if (first < node.children.length) this.#join(node, first)
   }
@@ -186,8 +181,7 @@ export class Tree {
     const child = parent.children[index]!
     const size = sizeOf(child)
     if (size === 0 && parent.children.length > 1) {
-      parent.children.splice(index, 1)
-      parent.keys.splice(index === 0 ? 0 : index - 1, 1)
+      parent.splice({ key: index === 0 ? 0 : index - 1, child: index }, 1)
       return
     }
     if (size > LEAF_ENTRIES_MAX / 4 || parent.children.length === 1) return
@@ -199,12 +193,12 @@ export class Tree {
       if (first.size() + second.size() > 16 * 1024) return
       first.take(second, 0, second.count)
     } else if (first instanceof Inner && second instanceof Inner) {
-      first.keys.push(parent.keys[left]!, ...second.keys)
+      const keys = [...first.keys(), parent.keys()[left]!, ...second.keys()]
       first.children.push(...second.children)
+      first.setKeys(keys)
     }
     parent.children[left] = first
-    parent.children.splice(left + 1, 1)
-    parent.keys.splice(left, 1)
+    parent.splice({ key: left, child: left + 1 }, 1)
   }
 }
 
