@@ -2,6 +2,7 @@ import type { RangeObserver } from '../kv/range/coprocessor.ts'
 import { DistClient, type RouteRanges } from './client.ts'
 import type { Dist, RouteChange } from './contract.ts'
 import { RouteTable, type RouteTableOptions } from './match/table.ts'
+import type { RouteCommand } from './store/codec.ts'
 import { type RouteCoprocessor, routeCoprocessor } from './store/coprocessor.ts'
 
 export type { RouteRanges } from './client.ts'
@@ -11,7 +12,11 @@ export { type RouteCoprocessor, routeCoprocessor } from './store/coprocessor.ts'
 
 export interface DistOptions extends RouteTableOptions {
   /** Opens the ranges of `dist` in the node's store; the observer must hear of them before this returns. */
-  serve: (coprocessor: RouteCoprocessor, observer: RangeObserver<RouteChange>) => RouteRanges
+  serve: (
+    coprocessor: RouteCoprocessor,
+    observer: RangeObserver<RouteChange>,
+    options: { commandBytes: (command: RouteCommand) => number },
+  ) => RouteRanges
 }
 
 export interface DistService extends Dist {
@@ -19,8 +24,12 @@ export interface DistService extends Dist {
   ready(): boolean
 }
 
+/** What a command costs beside its key and value: its route, objects, the place in the queue. */
+const COMMAND_BYTES = 300
+
 /** The `dist` service of one node: its ranges, its table, its client. */
 export function createDist(options: DistOptions): DistService {
   const table = new RouteTable(options)
-  return new DistClient(options.serve(routeCoprocessor, table), table)
+  const commandBytes = ({ key, value }: RouteCommand) => COMMAND_BYTES + key.length + value.length
+  return new DistClient(options.serve(routeCoprocessor, table, { commandBytes }), table)
 }

@@ -54,7 +54,7 @@ export class Records {
 
   free(id: number): void {
     this.#count--
-    if (this.#count === 0) {
+    if (this.#count === 0 && this.#chunks.length > 1) {
       this.#chunks = []
       this.#fresh = 1
       this.#free = 0

@@ -42,9 +42,9 @@ interface OpenRange {
  */
 export class RouteTable implements RangeObserver<RouteChange> {
   readonly #options: RouteTableOptions
-  readonly #levels: Interner
-  readonly #trie: RouteTrie
-  readonly #cache: MatchCache
+  #levels!: Interner
+  #trie!: RouteTrie
+  #cache!: MatchCache
   readonly #buffer = new LevelBuffer()
   readonly #ranges = new Map<string, OpenRange>()
   #stamp = 0
@@ -57,9 +57,7 @@ export class RouteTable implements RangeObserver<RouteChange> {
 
   constructor(options: RouteTableOptions) {
     this.#options = options
-    this.#levels = new Interner(options.seed)
-    this.#trie = new RouteTrie(this.#levels, options.seed)
-    this.#cache = new MatchCache(this.#levels, options.cacheBytesMax)
+    this.#clear()
   }
 
   /** Everything that matches: from the cache, or from the trie once. */
@@ -89,15 +87,20 @@ export class RouteTable implements RangeObserver<RouteChange> {
   }
 
   opened(descriptor: RangeDescriptor, reader: Reader): void {
-    const parent = this.#loadedParent(descriptor)
     this.#forget(descriptor.id)
-    const range: OpenRange = { descriptor, reader, stamp: parent?.stamp ?? ++this.#stamp, next: null }
-    this.#ranges.set(descriptor.id, range)
-    if (parent !== null) return
-    range.next = descriptor.start ?? new Uint8Array(0)
-    this.#loading.push(range)
-    if (this.#scheduled) return
-    this.#work()
+    this.#load({ descriptor, reader, stamp: ++this.#stamp, next: descriptor.start ?? new Uint8Array(0) })
+  }
+
+  /** What is loaded stays: only a part that the parent had not come to is loaded by the child. */
+  split(parent: RangeDescriptor, descriptor: RangeDescriptor, reader: Reader): void {
+    const from = this.#ranges.get(parent.id)
+    if (from === undefined) return this.opened(descriptor, reader)
+    from.descriptor = parent
+    const start = descriptor.start!
+    const next = from.next === null || compareBytes(from.next, start) >= 0 ? from.next : start
+    const child = { descriptor, reader, stamp: from.stamp, next }
+    if (next === null) this.#ranges.set(descriptor.id, child)
+    else this.#load(child)
   }
 
   applied(descriptor: RangeDescriptor, applied: Applied<RouteChange>): void {
@@ -114,6 +117,14 @@ export class RouteTable implements RangeObserver<RouteChange> {
     if (!this.#forget(descriptor.id)) return
     this.#sweep = 1
     this.#schedule()
+  }
+
+  #clear(): void {
+    const { seed, cacheBytesMax } = this.#options
+    this.#cache?.clear()
+    this.#levels = new Interner(seed)
+    this.#trie = new RouteTrie(this.#levels, seed)
+    this.#cache = new MatchCache(this.#levels, cacheBytesMax)
   }
 
   #matchNew(tenant: TenantId, topic: string): TopicEntry {
@@ -134,17 +145,10 @@ export class RouteTable implements RangeObserver<RouteChange> {
     if (this.#trie.remove(tenant, filter, receiver)) this.#cache.invalidate(tenant, filter)
   }
 
-  /**
-   * The open range whose part the new one was, as a split shows it: lower version, wider boundary, still open. A store
-   * never holds two ranges that overlap, so its routes are known already.
-   */
-  #loadedParent(child: RangeDescriptor): OpenRange | null {
-    for (const range of this.#ranges.values()) {
-      const { descriptor } = range
-      if (range.next === null && descriptor.epoch.version < child.epoch.version && covers(descriptor, child))
-        return range
-    }
-    return null
+  #load(range: OpenRange): void {
+    this.#ranges.set(range.descriptor.id, range)
+    this.#loading.push(range)
+    if (!this.#scheduled) this.#work()
   }
 
   #forget(id: string): boolean {
@@ -169,7 +173,7 @@ export class RouteTable implements RangeObserver<RouteChange> {
   #work(): void {
     const until = this.#options.now() + SLICE_MS
     while (this.#loading.length > 0) {
-      if (!this.#load(this.#loading[0]!, until)) return this.#schedule()
+      if (!this.#loadUntil(this.#loading[0]!, until)) return this.#schedule()
       this.#loading.shift()
       if (this.#leftovers) this.#sweep = 1
     }
@@ -177,11 +181,16 @@ export class RouteTable implements RangeObserver<RouteChange> {
   }
 
   /** Loads until the time is up; true when the range is loaded. */
-  #load(range: OpenRange, until: number): boolean {
-    const cursor = range.reader.cursor({ start: range.next!, end: range.descriptor.end })
+  #loadUntil(range: OpenRange, until: number): boolean {
+    const { next: start, reader, descriptor } = range
+    if (!within(start!, { end: descriptor.end })) {
+      range.next = null
+      return true
+    }
+    const cursor = reader.cursor({ start: start!, end: descriptor.end })
     try {
       let looked = 0
-      for (let found = cursor.seek(range.next!); found; found = cursor.next()) {
+      for (let found = cursor.seek(start!); found; found = cursor.next()) {
         this.#add(readRoute(cursor.key, cursor.value), range.stamp)
         if (++looked % ROUTES_PER_LOOK !== 0 || this.#options.now() < until) continue
         range.next = keyAfter(cursor.key)
@@ -196,9 +205,11 @@ export class RouteTable implements RangeObserver<RouteChange> {
 
   /** Removes the routes that no open range has; true when all were looked at. */
   #sweepUntil(until: number): boolean {
+    if (this.#ranges.size === 0) this.#clear()
     const { routes } = this.#trie
+    let looked = 0
     for (let id = this.#sweep; id < routes.limit; id++) {
-      if (id % ROUTES_PER_LOOK === 0 && this.#options.now() >= until) {
+      if (++looked % ROUTES_PER_LOOK === 0 && this.#options.now() >= until) {
         this.#sweep = id
         return false
       }
@@ -212,7 +223,7 @@ export class RouteTable implements RangeObserver<RouteChange> {
       this.#cache.invalidate(tenant, filter)
     }
     this.#sweep = 0
-    this.#leftovers = this.#loading.length > 0
+    this.#leftovers = false
     return true
   }
 
@@ -222,11 +233,4 @@ export class RouteTable implements RangeObserver<RouteChange> {
     }
     return false
   }
-}
-
-function covers(outer: RangeDescriptor, inner: RangeDescriptor): boolean {
-  const startsWithin =
-    outer.start === undefined || (inner.start !== undefined && within(inner.start, { start: outer.start }))
-  const endsWithin = outer.end === undefined || (inner.end !== undefined && compareBytes(inner.end, outer.end) <= 0)
-  return startsWithin && endsWithin
 }

@@ -65,9 +65,9 @@ export class RouteTrie {
   /** Adds the route or replaces it; true where a match looks different for it. */
   add(tenant: TenantId, filter: string, receiver: Receiver, incarnation: number, stamp: number): boolean {
     const list = this.#listFor(tenant, filter)
-    const known = this.routes.find(list, receiver)
-    if (known !== 0) return this.routes.update(known, receiver, incarnation, stamp)
     const head = this.#head(list)
+    const known = head === 0 ? 0 : this.routes.find(list, receiver)
+    if (known !== 0) return this.routes.update(known, receiver, incarnation, stamp)
     if (head === 0) this.#filters++
     const id = this.routes.add(list, head, receiver)
     this.#setHead(list, id)
