@@ -34,7 +34,7 @@ export interface Outcome<Response, Effect> {
   nowMs: number
   /** To the service's family and to `meta`, in one batch. */
   writes: readonly Write[]
-  metaWrites: readonly Write[]
+  metaWrites: Write[]
   /** For the observer, once the writes are readable. */
   effects: readonly Effect[]
   /** One for each run, in order: answered last. */
@@ -66,6 +66,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
   readonly #coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>
   readonly #options: RangeOptions<Command, Response, Query, Answer, Effect>
   readonly #overlay: Overlay
+  readonly #appliedKey: Uint8Array
   #descriptor: RangeDescriptor
   #applied: AppliedState
   #halted: string | null = null
@@ -85,6 +86,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.#landed = new BoundedReader(options.landed, options.descriptor)
     this.#reader = new BoundedReader(this.#overlay, options.descriptor)
     this.#applied = options.applied
+    this.#appliedKey = appliedKey(options.descriptor.service, options.descriptor.id)
     this.streams = streams ?? this.#newStreams(options.descriptor.id)
   }
 
@@ -240,9 +242,10 @@ export class Range<Command, Response, Query, Answer, Effect> {
     const index = this.#applied.index + 1
     this.#applied = { index, nowMs, hash: hashWrites(this.#applied.hash, outcome.writes) }
     this.#overlay.add(index, outcome.writes)
-    const key = appliedKey(this.#descriptor.service, this.#descriptor.id)
-    const record: Write = { type: 'put', key, value: encodeApplied(this.#applied) }
-    return { ...outcome, index, nowMs, metaWrites: [...outcome.metaWrites, record] }
+    outcome.index = index
+    outcome.nowMs = nowMs
+    outcome.metaWrites.push({ type: 'put', key: this.#appliedKey, value: encodeApplied(this.#applied) })
+    return outcome
   }
 
   /** An outcome that changes nothing. */

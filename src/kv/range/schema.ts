@@ -80,7 +80,7 @@ export interface AppliedState {
 }
 
 export function encodeApplied(state: AppliedState): Uint8Array {
-  const writer = new ByteWriter()
+  const writer = new ByteWriter(32)
   writer.varint(state.index)
   writer.varint(state.nowMs)
   writer.varint(state.hash)
@@ -100,7 +100,7 @@ export interface Mark {
 }
 
 export function encodeMark(mark: Mark): Uint8Array {
-  const writer = new ByteWriter()
+  const writer = new ByteWriter(32)
   writer.varint(mark.number)
   writer.varint(mark.nowMs)
   return writer.finish()

@@ -30,6 +30,8 @@ export interface Answers {
 }
 
 interface Stream {
+  /** Of the mark's record. */
+  readonly key: Uint8Array
   mark: Mark
   answers: Answers[]
   count: number
@@ -65,7 +67,7 @@ export class Streams {
 
   /** For a start from disk. */
   load(stream: string, mark: Mark): void {
-    this.#streams.set(stream, { mark, answers: [], count: 0 })
+    this.#streams.set(stream, { key: this.#key(stream), mark, answers: [], count: 0 })
   }
 
   /** For a start from disk, by rising number. */
@@ -97,11 +99,7 @@ export class Streams {
     const first = run.first + repeated
     stream.answers.push({ first, responses })
     stream.count += responses.length
-    writes.push({
-      type: 'put',
-      key: markKey(this.#service, this.#range, run.stream),
-      value: encodeMark(stream.mark),
-    })
+    writes.push({ type: 'put', key: stream.key, value: encodeMark(stream.mark) })
     if (this.#codec !== null) {
       const key = answersKey(this.#service, this.#range, run.stream, first)
       writes.push({ type: 'put', key, value: this.#codec.encode(responses) })
@@ -134,32 +132,37 @@ export class Streams {
   /** Gives a split's child the same marks and answers. */
   copyTo(child: Streams, writes: Write[]): void {
     for (const [name, { mark, answers, count }] of this.#streams) {
-      child.#streams.set(name, { mark, answers: answers.slice(), count })
-      writes.push({ type: 'put', key: markKey(child.#service, child.#range, name), value: encodeMark(mark) })
+      const key = child.#key(name)
+      child.#streams.set(name, { key, mark, answers: answers.slice(), count })
+      writes.push({ type: 'put', key, value: encodeMark(mark) })
       if (this.#codec === null) continue
       for (const { first, responses } of answers) {
-        const key = answersKey(child.#service, child.#range, name, first)
-        writes.push({ type: 'put', key, value: this.#codec.encode(responses) })
+        const record = answersKey(child.#service, child.#range, name, first)
+        writes.push({ type: 'put', key: record, value: this.#codec.encode(responses) })
       }
     }
   }
 
   #open(name: string, nowMs: number, writes: Write[]): Stream {
     if (this.#streams.size >= this.#limits.streamsMax) this.#forgetIdle(nowMs, writes)
-    const stream: Stream = { mark: { number: 0, nowMs }, answers: [], count: 0 }
+    const stream: Stream = { key: this.#key(name), mark: { number: 0, nowMs }, answers: [], count: 0 }
     this.#streams.set(name, stream)
     return stream
   }
 
   #forgetIdle(nowMs: number, writes: Write[]): void {
-    for (const [name, { mark, answers }] of this.#streams) {
+    for (const [name, { key, mark, answers }] of this.#streams) {
       if (nowMs - mark.nowMs < this.#limits.idleMsMax) continue
       this.#streams.delete(name)
-      writes.push({ type: 'delete', key: markKey(this.#service, this.#range, name) })
+      writes.push({ type: 'delete', key })
       for (const { first } of answers) {
         if (this.#codec === null) break
         writes.push({ type: 'delete', key: answersKey(this.#service, this.#range, name, first) })
       }
     }
+  }
+
+  #key(stream: string): Uint8Array {
+    return markKey(this.#service, this.#range, stream)
   }
 }

@@ -5,8 +5,12 @@ const decoder = new TextDecoder('utf-8', { fatal: true })
 
 /** Builds the bytes of entries and of the range's own records. Grows by doubling. */
 export class ByteWriter {
-  #bytes = new Uint8Array(128)
+  #bytes: Uint8Array
   #length = 0
+
+  constructor(capacity = 128) {
+    this.#bytes = new Uint8Array(capacity)
+  }
 
   u8(value: number): void {
     this.#reserve(1)
