@@ -348,8 +348,9 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
         this.#learn(null)
         this.#retry(lane, false)
       }
-      if (lane.length > 0) busy = true
     }
+    // Asked last: what was learned above may have moved calls to new lanes.
+    for (const lane of this.#lanes.values()) if (lane.length > 0) busy = true
     if (busy && !this.#closed) this.#stopTick = this.#options.clock.after(TICK_MS, () => this.#tick())
   }
 
