@@ -6,7 +6,7 @@ import type { Logger } from '../base/logging.ts'
 import type { Message } from '../base/message.ts'
 import type { MetricSink, MetricSource } from '../base/metrics.ts'
 import { createDist, type DistService } from '../dist/index.ts'
-import { createInbox, type Inbox, type WillPublisher } from '../inbox/index.ts'
+import { createInbox, type Dedup, type Inbox, type WillPublisher } from '../inbox/index.ts'
 import { MemoryEngine } from '../kv/engine/memory/engine.ts'
 import { Store } from '../kv/store/store.ts'
 import { LocalTable, type MqttParts, Router, SessionRoutes } from '../mqtt/index.ts'
@@ -85,10 +85,10 @@ class Wills implements WillPublisher {
     this.#clock = clock
   }
 
-  async publishWill(tenant: TenantId, client: InboxId, will: Message): Promise<void> {
+  async publishWill(tenant: TenantId, client: InboxId, will: Message, dedup: Dedup): Promise<void> {
     // Its expiry runs from now on, not from the CONNECT that brought it [MQTT 5.0 3.1.3.2.4].
     const message = { ...will, timestamp: this.#hlc.next(this.#clock.now()) }
-    await this.#router.publishMessage(tenant, message)
+    await this.#router.publishMessage(tenant, message, { ...dedup, repeated: false })
     this.#events.report('will.published', tenant, client, 0, { topic: will.topic, qos: will.qos })
   }
 

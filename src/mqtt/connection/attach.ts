@@ -128,6 +128,7 @@ function toLimits(settings: TenantSettings): InboxLimits {
     messagesMax: settings.queueMessagesMax,
     bytesMax: settings.queueBytesMax,
     dropPolicy: settings.queueDropPolicy,
+    queueQos0: settings.queueQos0,
     filtersMax: settings.filtersPerSessionMax,
   }
 }

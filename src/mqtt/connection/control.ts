@@ -143,8 +143,8 @@ export class Control implements Registered {
     const settle = this.#connection.intake.expectAnswer(PACKET.PUBREC, packetId)
     const owner = this.owner!
     this.#front.inbox.receive(owner, packetId).then(
-      ({ number, repeated }) => {
-        const dedup = { publisher: owner.inbox, number, repeated }
+      (assigned) => {
+        const dedup = { publisher: owner.inbox, ...assigned }
         this.#route(message, dedup, (error, matched) => {
           if (error !== null) void this.#front.inbox.release(owner, packetId).catch(() => {})
           settle(error, matched)

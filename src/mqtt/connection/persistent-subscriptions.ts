@@ -111,7 +111,8 @@ export class PersistentSubscriptions implements Subscriptions {
 
   #openGroupFeed(group: GroupKey, filter: string): Feed {
     const sink = this.#sink(() => this.#groups.get(filter)!)
-    return this.#connection.front.inbox.openGroup(group, this.#owner, this.#feedOptions(), sink)
+    const options = { ...this.#feedOptions(), packetIds: this.#connection.outbound!.groupIds }
+    return this.#connection.front.inbox.openGroup(group, this.#owner, options, sink)
   }
 
   #closeGroup(filter: string): void {

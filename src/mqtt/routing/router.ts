@@ -8,7 +8,7 @@ import type { InboxId, TenantId } from '../../base/ids.ts'
 import type { Logger } from '../../base/logging.ts'
 import type { Message } from '../../base/message.ts'
 import type { Dist, MatchedGroup, MatchedInbox, SubBroker, TopicEntry } from '../../dist/index.ts'
-import type { Inbox, InsertResult, InsertTarget } from '../../inbox/index.ts'
+import type { Dedup, Inbox, InsertResult, InsertTarget } from '../../inbox/index.ts'
 import type { SettingsSource } from '../../plugin/index.ts'
 import type { Retain } from '../../retain/index.ts'
 import { checkTopicName, REASON } from '../codec/index.ts'
@@ -37,7 +37,7 @@ export interface RouterParts {
  * A QoS 2 publish of a persistent session: inboxes drop repetitions by its number. `repeated`: it may have been routed
  * before, so those who cannot tell a repetition (transient subscribers) do not get it.
  */
-export type Dedup = { publisher: InboxId; number: number; repeated: boolean } | null
+export type Repetition = (Dedup & { repeated: boolean }) | null
 
 /** `matched` counts receivers, 0 = nobody. */
 export type Published = (error: Error | null, matched: number) => void
@@ -108,7 +108,7 @@ export class Router {
    * Routes a message to everybody. `done` is called once: when every matching inbox and, with RETAIN, the retained
    * message is committed; at once where there is nothing to wait for. For QoS 0 it waits for nothing.
    */
-  publish(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Dedup, done: Published): void {
+  publish(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Repetition, done: Published): void {
     const fanout = this.fanout(entry)
     const waiter = new Waiter(publication.qos > 0, done)
     const again = dedup?.repeated ?? false
@@ -120,7 +120,7 @@ export class Router {
   }
 
   /** Publishes a message that did not come from a packet: a will, the API's. */
-  publishMessage(tenant: TenantId, message: Message, dedup: Dedup = null): Promise<number> {
+  publishMessage(tenant: TenantId, message: Message, dedup: Repetition = null): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#stored.fromMessage(message)
       this.publish(tenant, this.#stored, this.match(tenant, message.topic), dedup, (error, matched) =>
@@ -129,7 +129,13 @@ export class Router {
     })
   }
 
-  #deliverBeyond(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Dedup, waiter: Waiter): void {
+  #deliverBeyond(
+    tenant: TenantId,
+    publication: Publication,
+    entry: TopicEntry,
+    dedup: Repetition,
+    waiter: Waiter,
+  ): void {
     const targets: InsertTarget[] = []
     for (const inbox of entry.inboxes) {
       const target = toInsertTarget(inbox, publication)
@@ -177,7 +183,7 @@ export class Router {
     tenant: TenantId,
     publication: Publication,
     targets: InsertTarget[],
-    dedup: Dedup,
+    dedup: Repetition,
     entry: TopicEntry,
     waiter: Waiter,
   ): void {

@@ -85,6 +85,12 @@ export class Outbound {
     this.#aliases = options.clientTopicAliasMax > 0 ? new OutboundAliases(options.clientTopicAliasMax) : null
   }
 
+  /** Packet ids for a group's entries: committed by the group before they are sent, free again when they are done. */
+  readonly groupIds = {
+    take: (): number => this.#ids.take(AWAITS_PUBREC),
+    free: (packetId: number): void => this.#ids.free(packetId),
+  }
+
   /** Bytes of messages that wait for room. */
   get queuedBytes(): number {
     return this.#queueBytes
@@ -207,6 +213,7 @@ export class Outbound {
 
   #sendEntry(feed: Feed, entry: FeedEntry): void {
     if (entry.released) {
+      if (entry.packetId >= OTHER_IDS && this.#options.persistent) this.#ids.reserve(entry.packetId, AWAITS_PUBCOMP)
       this.#entries.set(entry.packetId, { feed, sequence: entry.sequence, state: AWAITS_PUBCOMP })
       this.inFlight++
       return this.#sendPubrel(entry.packetId)
@@ -221,6 +228,7 @@ export class Outbound {
     scratch.fromMessage(message, expiry)
     if (entry.qos === 0 && this.#isSlow(message.payload.length)) return this.#options.dropped(1, 'slow-consumer')
     const id = entry.packetId === 0 && entry.qos > 0 ? this.#ids.take(AWAITS_PUBREC) : entry.packetId
+    if (id >= OTHER_IDS && this.#options.persistent) this.#ids.reserve(id, AWAITS_PUBREC)
     if (entry.qos > 0) {
       if (entry.packetId !== 0 && entry.packetId < OTHER_IDS && entry.sequence > this.sentUpTo)
         this.sentUpTo = entry.sequence

@@ -38,6 +38,14 @@ export class PacketIds {
     return at + this.#first
   }
 
+  /** Takes a certain id, one that a session brought along; nothing where it is taken already. */
+  reserve(id: number, state: number): void {
+    while (id - this.#first >= this.#states.length) assert(this.#grow(), 'A packet id is within its range')
+    if (this.#states[id - this.#first] !== 0) return
+    this.#states[id - this.#first] = state
+    this.used++
+  }
+
   state(id: number): number {
     return this.#states[id - this.#first] ?? 0
   }
