@@ -97,7 +97,7 @@ function mergedInbox(inbox: string, all: Route[]): unknown[] {
 }
 
 /** JSON with sorted names. */
-function plain(value: object): string {
+export function plain(value: object): string {
   return JSON.stringify(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 

@@ -28,10 +28,14 @@ class Fixture {
   nowMs = 0
   /** Milliseconds that each look at the clock takes: 10 let a slice end at once. */
   lookMs = 0
+  cursors = 0
   readonly #deferred: (() => void)[] = []
   readonly #reader: Reader = {
     get: (key) => this.engine.get('dist', key),
-    cursor: (bounds) => this.engine.cursor('dist', bounds ?? {}),
+    cursor: (bounds) => {
+      this.cursors++
+      return this.engine.cursor('dist', bounds ?? {})
+    },
   }
 
   constructor(cacheBytesMax = 1024 * 1024) {
@@ -249,6 +253,7 @@ describe('loading', () => {
       fixture.lookMs = lookMs
       fixture.open(ALL)
       const entry = fixture.table.match(TENANT, 'load/0/x')
+      const cursors = fixture.cursors
       expect(fixture.table.ready()).toBe(lookMs === 0)
       fixture.split(descriptor('r1', undefined, 't1\0load/5', 2), descriptor('r2', 't1\0load/5', undefined, 2))
       expect(fixture.table.ready()).toBe(lookMs === 0)
@@ -256,6 +261,7 @@ describe('loading', () => {
       fixture.settle()
       expect(fixture.table.ready()).toBe(true)
       expect([entry.alive, fixture.table.stats().routes]).toEqual([true, 999])
+      if (lookMs === 0) expect(fixture.cursors).toBe(cursors)
     }
   })
 

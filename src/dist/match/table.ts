@@ -51,6 +51,8 @@ export class RouteTable implements RangeObserver<RouteChange> {
   #loading: OpenRange[] = []
   /** True while the trie may hold routes of a range that closed. */
   #leftovers = false
+  /** True while such routes may lie in a range that opened since. */
+  #doubtful = false
   /** Next route to look at; 0 = no sweep under way. */
   #sweep = 0
   #scheduled = false
@@ -69,9 +71,9 @@ export class RouteTable implements RangeObserver<RouteChange> {
     this.#cache.invalidate(tenant, filter)
   }
 
-  /** True when every route of the ranges that are open here can match. */
+  /** True when exactly the routes of the ranges that are open here match. */
   ready(): boolean {
-    return this.#ranges.size > 0 && this.#loading.length === 0
+    return this.#ranges.size > 0 && this.#loading.length === 0 && !this.#doubtful
   }
 
   stats(): DistStats {
@@ -88,6 +90,7 @@ export class RouteTable implements RangeObserver<RouteChange> {
 
   opened(descriptor: RangeDescriptor, reader: Reader): void {
     this.#forget(descriptor.id)
+    if (this.#leftovers) this.#doubtful = true
     this.#load({ descriptor, reader, stamp: ++this.#stamp, next: descriptor.start ?? new Uint8Array(0) })
   }
 
@@ -224,6 +227,7 @@ export class RouteTable implements RangeObserver<RouteChange> {
     }
     this.#sweep = 0
     this.#leftovers = false
+    this.#doubtful = false
     return true
   }
 
