@@ -48,7 +48,8 @@ export interface Inbox {
 
   /** Shared groups: `member` joins or leaves the group's inbox, which lives as long as it has a persistent member. */
   joinGroup(group: GroupKey, member: Owner, options: SubscriptionOptions): Promise<GroupJoined>
-  leaveGroup(group: GroupKey, member: InboxKey): Promise<GroupLeft>
+  /** With `incarnation`, a newer session of this client id stays. */
+  leaveGroup(group: GroupKey, member: InboxKey, incarnation?: number): Promise<GroupLeft>
   /** As {@link open}, for the entries of a group that are assigned to this member. */
   openGroup(group: GroupKey, member: Owner, options: FeedOptions, sink: FeedSink): Feed
 
@@ -102,6 +103,8 @@ export interface InboxLimits {
   bytesMax: number
   /** Which entry gives way at the limit; never one in flight. */
   dropPolicy: 'oldest' | 'newest'
+  /** True: QoS 0 messages wait too while nobody is attached. Default false: they are dropped. */
+  queueQos0?: boolean
   filtersMax: number
 }
 
@@ -141,10 +144,22 @@ export interface InboxSubscription {
 export type SubscribeOutcome = 'new' | 'replaced' | 'quota'
 
 export interface Insert {
+  /** The inbox keeps it: neither it nor its bytes change after the call. */
   message: Message
   targets: readonly InsertTarget[]
-  /** Set for a QoS 2 publish of a persistent session: a repetition is dropped. */
-  dedup: { publisher: InboxId; number: number } | null
+  /** Set for a QoS 2 publish of a persistent session, and for a will: a repetition is dropped. */
+  dedup: Dedup | null
+}
+
+/** Names a publish for ever; a {@link PublishNumber} may be given as it is. */
+export interface Dedup {
+  publisher: InboxId
+  number: number
+  /**
+   * No publish with a lower number comes again: what is kept of them may go. Without it the last 1,024 numbers are
+   * kept for each publisher.
+   */
+  floor?: number
 }
 
 export interface InsertTarget {
@@ -164,6 +179,12 @@ export interface FeedOptions {
   credit: number
   /** Most bytes outstanding. */
   bytesMax: number
+  /**
+   * For groups: gives packet ids above 32,767. With it an entry of QoS 2 gets its id, committed, before it is pushed:
+   * so delivery is completed with the same id after a resume [MQTT-4.8.2-4], and goes to nobody else [MQTT-4.8.2-5].
+   * Entries pushed after a resume carry ids that the front end must not give to others.
+   */
+  packetIds?: { take(): number; free(packetId: number): void }
 }
 
 /** One entry of a queue as it goes to the client. */
@@ -171,7 +192,8 @@ export interface FeedEntry {
   sequence: number
   /**
    * The packet id: the same on every resume. From 1 to 32,767 for the session's own queue (1 + sequence mod 32,767);
-   * the front end uses 32,768 to 65,535 for what does not come from the queue. 0 for QoS 0.
+   * the front end uses 32,768 to 65,535 for what does not come from the queue. 0 for QoS 0, and for entries of a
+   * group: the front end takes an id then (see {@link FeedOptions.packetIds}).
    */
   packetId: number
   qos: QoS
@@ -199,7 +221,7 @@ export interface Feed {
    * with the marker, for a group's entry whose id the front end chose.
    */
   received(sequence: number, packetId: number, done: (error: Error | null) => void): void
-  /** QoS 0 of an attached session: straight through, kept nowhere. False where the sink is gone. */
+  /** Nothing more is pushed. Entries of a group that were not sent to the end go to other members. */
   close(): void
 }
 
@@ -208,6 +230,8 @@ export interface PublishNumber {
   number: number
   /** True where the packet id was known: the PUBLISH is a repetition. */
   repeated: boolean
+  /** For {@link Dedup.floor}. */
+  floor: number
 }
 
 export interface GroupKey {
@@ -247,8 +271,12 @@ export interface InboxHead extends InboxKey {
 
 /** Declared here, implemented by the composition root: routes a will as any publish. */
 export interface WillPublisher {
-  publishWill(tenant: TenantId, client: InboxId, message: Message): Promise<void>
-  /** A session ended by expiry: its routes go. */
+  /**
+   * Resolves when the will is in every inbox and retained where it asks for that. After a crash in between it is called
+   * again with the same message and `dedup`: inboxes then drop the repetition.
+   */
+  publishWill(tenant: TenantId, client: InboxId, message: Message, dedup: Dedup): Promise<void>
+  /** A session ended by expiry, at its detach or by {@link Inbox.remove}: its routes go. */
   sessionEnded(
     key: InboxKey,
     incarnation: number,

@@ -1,1 +1,34 @@
+import type { Clock, Random } from '../base/clock.ts'
+import type { Logger } from '../base/logging.ts'
+import type { RangeObserver } from '../kv/range/coprocessor.ts'
+import { InboxClient } from './client.ts'
+import type { Inbox } from './contract.ts'
+import type { InboxRanges } from './feed-host.ts'
+import { InboxObserver } from './observer.ts'
+import type { Effect } from './store/command.ts'
+import { type InboxCoprocessor, inboxCoprocessor } from './store/coprocessor.ts'
+
 export type * from './contract.ts'
+export type { InboxRanges } from './feed-host.ts'
+export { type InboxCoprocessor, inboxCoprocessor } from './store/coprocessor.ts'
+export { inboxStart } from './store/schema.ts'
+
+export interface InboxOptions {
+  /** Opens the ranges of `inbox` in the node's store; the observer must hear of them before this returns. */
+  serve: (coprocessor: InboxCoprocessor, observer: RangeObserver<Effect>) => InboxRanges
+  clock: Clock
+  random: Random
+  /** Runs a callback after what runs now: a turn of the loop. */
+  defer: (callback: () => void) => void
+  log: Logger
+  /** Host id of this node. */
+  node: string
+}
+
+/** The `inbox` service of one node: its ranges, its feeds, its client. */
+export function createInbox(options: InboxOptions): Inbox {
+  const { clock, random, defer, log } = options
+  const observer = new InboxObserver(log)
+  const ranges = options.serve(inboxCoprocessor, observer)
+  return new InboxClient({ ranges, observer, clock, random, defer, log })
+}

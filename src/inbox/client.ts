@@ -1,0 +1,314 @@
+import type { Clock, Random } from '../base/clock.ts'
+import { BrokerError } from '../base/errors.ts'
+import type { InboxId, TenantId } from '../base/ids.ts'
+import type { Logger } from '../base/logging.ts'
+import type { Message } from '../base/message.ts'
+import type { SubscriptionOptions } from '../dist/index.ts'
+import type {
+  Attached,
+  AttachRequest,
+  DetachRequest,
+  Feed,
+  FeedOptions,
+  FeedSink,
+  GroupJoined,
+  GroupKey,
+  GroupLeft,
+  Inbox,
+  InboxHead,
+  InboxKey,
+  InboxLimits,
+  InboxStats,
+  InboxSubscription,
+  Insert,
+  InsertResult,
+  InsertTarget,
+  Owner,
+  PublishNumber,
+  SubscribeOutcome,
+  Will,
+  WillPublisher,
+} from './contract.ts'
+import { conflict } from './errors.ts'
+import { QueueFeed } from './feed.ts'
+import { FeedHost, type InboxRanges, type RunningFeed } from './feed-host.ts'
+import { GroupFeed } from './group-feed.ts'
+import { type InsertDone, insertAll, toCommand } from './insert.ts'
+import { groupsOf, type InboxObserver } from './observer.ts'
+import { Qos0Gate } from './qos0-gate.ts'
+import type { AttachedAnswer, Command, Fenced, Response } from './store/command.ts'
+import { GROUP_MARK, groupInbox, inboxStart, nameOf, tenantEnd, tenantStart } from './store/schema.ts'
+
+export interface InboxClientOptions {
+  ranges: InboxRanges
+  observer: InboxObserver
+  clock: Clock
+  random: Random
+  defer: (callback: () => void) => void
+  log: Logger
+}
+
+/** Of a group whose first member did not attach here. */
+const GROUP_LIMITS: InboxLimits = {
+  messagesMax: 10_000,
+  bytesMax: 64 * 1024 * 1024,
+  dropPolicy: 'oldest',
+  filtersMax: 0,
+}
+
+/** The inbox service as this node's front end sees it. */
+export class InboxClient implements Inbox {
+  readonly #ranges: InboxRanges
+  readonly #observer: InboxObserver
+  readonly #log: Logger
+  readonly #host: FeedHost
+  readonly #qos0: Qos0Gate
+  /** The same feeds as the observer's, found without making a key. */
+  readonly #feeds = new Map<TenantId, Map<InboxId, QueueFeed>>()
+  /** The groups' feeds by their member's connection. */
+  readonly #memberFeeds = new Map<string, Set<GroupFeed>>()
+  readonly #limits = new WeakMap<Owner, InboxLimits>()
+  #publisher: WillPublisher | null = null
+
+  constructor({ ranges, observer, clock, defer, log }: InboxClientOptions) {
+    this.#ranges = ranges
+    this.#observer = observer
+    this.#log = log
+    this.#host = new FeedHost({
+      ...{ ranges, clock, defer, log },
+      expired: (key, count) => this.#expired(key, count),
+      closed: (feed) => this.#forget(feed),
+    })
+    this.#qos0 = new Qos0Gate(ranges, clock)
+    observer.connect(this.#host, (key, number) => {
+      ranges.mutateWith(key, { type: 'fired', key, number }, () => {})
+    })
+  }
+
+  async head(key: InboxKey): Promise<InboxHead | null> {
+    const start = startOf(key)
+    return (await this.#ranges.query(start, { type: 'head', key: start })) as InboxHead | null
+  }
+
+  async attach(request: AttachRequest): Promise<Attached> {
+    const { tenant, inbox, client, connection, node, cleanStart, expirySeconds, limits } = request
+    if (inbox === '' || inbox.startsWith(GROUP_MARK)) {
+      throw new BrokerError('INVALID_ARGUMENT', `Cannot attach session "${inbox}": this name is kept for shared groups`)
+    }
+    const key = startOf(request)
+    const will = request.will === null ? null : copyWill(request.will)
+    const response = (await this.#ranges.mutate(key, {
+      ...{ type: 'attach', key, connection, node, cleanStart, expirySeconds, will, ...client, limits },
+    } as Command)) as AttachedAnswer
+    const { incarnation, sessionPresent, subscriptions, received, ended, previous } = response
+    const owner: Owner = { tenant, inbox, incarnation, connection }
+    this.#limits.set(owner, limits)
+    return {
+      ...{ owner, sessionPresent, subscriptions, received, previous },
+      groups: groupsOf(request, subscriptions),
+      ended: ended === null ? null : { ...ended, groups: groupsOf(request, ended.subscriptions) },
+    }
+  }
+
+  async detach({ owner, expirySeconds, discardWill, sentUpTo }: DetachRequest): Promise<void> {
+    const fence = fenceOf(owner)
+    const feed = this.#observer.feeds.get(nameOf(fence.key))
+    const known = feed !== undefined && feed.owner.connection === owner.connection
+    // Acknowledgements that wait go first, by the same key.
+    if (known) feed.close()
+    for (const group of [...(this.#memberFeeds.get(owner.connection) ?? [])]) group.close()
+    const reported = known ? feed.sentUpTo(sentUpTo) : sentUpTo
+    await this.#fenced(owner, { type: 'detach', ...fence, expirySeconds, discardWill, sentUpTo: reported })
+  }
+
+  async remove(key: InboxKey, incarnation?: number): Promise<boolean> {
+    const start = startOf(key)
+    const command = { type: 'remove', key: start, incarnation: incarnation ?? null } as const
+    return (await this.#ranges.mutate(start, command)) === 'done'
+  }
+
+  async subscribe(owner: Owner, subscriptions: readonly InboxSubscription[]): Promise<SubscribeOutcome[]> {
+    const response = await this.#fenced(owner, { type: 'subscribe', ...fenceOf(owner), subscriptions })
+    return (response as Extract<Response, { type: 'subscribed' }>).outcomes
+  }
+
+  confirm(owner: Owner, filters: readonly string[]): void {
+    const fence = fenceOf(owner)
+    this.#ranges.mutateWith(fence.key, { type: 'confirm', ...fence, filters }, (error) => {
+      // It stays marked pending: its route is made again at the next attach.
+      if (error !== null) this.#log.warn({ err: error, inbox: owner.inbox }, 'Could not mark filters as routed')
+    })
+  }
+
+  async unsubscribe(owner: Owner, filters: readonly string[]): Promise<boolean[]> {
+    const response = await this.#fenced(owner, { type: 'unsubscribe', ...fenceOf(owner), filters })
+    return (response as Extract<Response, { type: 'unsubscribed' }>).existed
+  }
+
+  insert(tenant: TenantId, insert: Insert, done: InsertDone): void {
+    insertAll(this.#ranges, tenant, insert, (target, later) => this.#passOn(tenant, insert, target, later), done)
+  }
+
+  open(owner: Owner, options: FeedOptions, sink: FeedSink): Feed {
+    const key = startOf(owner)
+    const name = nameOf(key)
+    this.#observer.feeds.get(name)?.close()
+    const feed = new QueueFeed(this.#host, key, name, owner, options, sink)
+    this.#observer.feeds.set(name, feed)
+    let feeds = this.#feeds.get(owner.tenant)
+    if (feeds === undefined) this.#feeds.set(owner.tenant, (feeds = new Map()))
+    feeds.set(owner.inbox, feed)
+    feed.open()
+    return feed
+  }
+
+  async receive(owner: Owner, packetId: number): Promise<PublishNumber> {
+    const response = await this.#fenced(owner, { type: 'receive', ...fenceOf(owner), packetId })
+    const { number, repeated, floor } = response as Extract<Response, { type: 'number' }>
+    return { number, repeated, floor }
+  }
+
+  async release(owner: Owner, packetId: number): Promise<boolean> {
+    return (await this.#fenced(owner, { type: 'release', ...fenceOf(owner), packetId })) === 'done'
+  }
+
+  async joinGroup(group: GroupKey, member: Owner, options: SubscriptionOptions): Promise<GroupJoined> {
+    const inbox = groupInbox(group)
+    const key = inboxStart(group.tenant, inbox)
+    const limits = this.#limits.get(member) ?? GROUP_LIMITS
+    const { inbox: name, incarnation: memberIncarnation } = member
+    const command = { type: 'join', key, member: name, incarnation: memberIncarnation, options, limits } as const
+    const response = await this.#ranges.mutate(key, command)
+    const { incarnation, created } = response as Extract<Response, { type: 'joined' }>
+    return { inbox, incarnation, created }
+  }
+
+  async leaveGroup(group: GroupKey, member: InboxKey, incarnation?: number): Promise<GroupLeft> {
+    const inbox = groupInbox(group)
+    const key = inboxStart(group.tenant, inbox)
+    const command = { type: 'leave', key, member: member.inbox, incarnation: incarnation ?? null } as const
+    const { endedIncarnation } = (await this.#ranges.mutate(key, command)) as Extract<Response, { type: 'left' }>
+    return { ended: endedIncarnation === null ? null : { inbox, incarnation: endedIncarnation } }
+  }
+
+  openGroup(group: GroupKey, member: Owner, options: FeedOptions, sink: FeedSink): Feed {
+    const key = inboxStart(group.tenant, groupInbox(group))
+    const name = nameOf(key)
+    const feed = new GroupFeed(this.#host, key, name, member, options, sink)
+    const feeds = this.#observer.groups.get(name)
+    if (feeds === undefined) this.#observer.groups.set(name, [feed])
+    else feeds.push(feed)
+    const own = this.#memberFeeds.get(member.connection)
+    if (own === undefined) this.#memberFeeds.set(member.connection, new Set([feed]))
+    else own.add(feed)
+    feed.open()
+    return feed
+  }
+
+  async list(
+    tenant: TenantId,
+    page: { after?: InboxId; limit: number },
+  ): Promise<{ heads: InboxHead[]; next: InboxId | null }> {
+    const to = tenantEnd(tenant)
+    const heads: InboxHead[] = []
+    let from: Uint8Array | null =
+      page.after === undefined ? tenantStart(tenant) : Buffer.from(`${tenant}\0${page.after}\x01`)
+    while (from !== null && heads.length < page.limit) {
+      const limit = page.limit - heads.length
+      const answer = await this.#ranges.query(from, { type: 'list', from, to, limit })
+      if (answer === null || typeof answer === 'string' || !('type' in answer) || answer.type !== 'list') break
+      heads.push(...answer.heads)
+      from = answer.next
+    }
+    return { heads, next: from === null ? null : (heads.at(-1)?.inbox ?? null) }
+  }
+
+  start(publisher: WillPublisher): void {
+    this.#publisher = publisher
+    this.#observer.start(publisher)
+  }
+
+  stats(): InboxStats {
+    return { ...this.#observer.stats }
+  }
+
+  async close(): Promise<void> {
+    this.#host.stop()
+    for (const feed of [...this.#observer.feeds.values()]) feed.lost('closed')
+    for (const feeds of [...this.#observer.groups.values()]) for (const feed of [...feeds]) feed.lost('closed')
+  }
+
+  async #fenced(owner: Owner, command: Extract<Command, Fenced>): Promise<Response> {
+    const response = await this.#ranges.mutate(command.key, command)
+    if (response === 'conflict') throw conflict(owner)
+    return response
+  }
+
+  /** QoS 0: to the feed that is open here, past the log. */
+  #passOn(
+    tenant: TenantId,
+    insert: Insert,
+    target: InsertTarget,
+    later: (error: Error | null, result: InsertResult | null) => void,
+  ): InsertResult | null {
+    if (target.inbox.startsWith(GROUP_MARK)) return this.#passToMember(tenant, insert.message, target)
+    const feed = this.#feeds.get(tenant)?.get(target.inbox)
+    if (feed?.live && feed.owner.incarnation === target.incarnation) {
+      feed.pass(insert.message, target)
+      return 'ok'
+    }
+    const command = toCommand(tenant, insert, target)
+    this.#qos0.decide(command.key, target.incarnation, (error, answer) => {
+      if (error !== null || answer !== 'queue') return later(error, answer === 'absent' ? 'absent' : 'dropped')
+      this.#ranges.mutateWith(command.key, command, (failure, response) => later(failure, response as InsertResult))
+    })
+    return null
+  }
+
+  #passToMember(tenant: TenantId, message: Message, target: InsertTarget): InsertResult {
+    const feeds = this.#observer.groups.get(nameOf(inboxStart(tenant, target.inbox)))
+    const feed = feeds?.shift()
+    if (feeds === undefined || feed === undefined) return 'dropped'
+    feeds.push(feed)
+    feed.pass(message, target)
+    return 'ok'
+  }
+
+  #forget(feed: RunningFeed): void {
+    if (feed instanceof GroupFeed) {
+      const feeds = this.#observer.groups.get(feed.name)?.filter((each) => each !== feed) ?? []
+      if (feeds.length === 0) this.#observer.groups.delete(feed.name)
+      else this.#observer.groups.set(feed.name, feeds)
+      const own = this.#memberFeeds.get(feed.member.connection)
+      own?.delete(feed)
+      if (own?.size === 0) this.#memberFeeds.delete(feed.member.connection)
+    } else if (feed instanceof QueueFeed && this.#observer.feeds.get(feed.name) === feed) {
+      this.#observer.feeds.delete(feed.name)
+      const feeds = this.#feeds.get(feed.owner.tenant)
+      feeds?.delete(feed.owner.inbox)
+      if (feeds?.size === 0) this.#feeds.delete(feed.owner.tenant)
+    }
+  }
+
+  #expired(key: InboxKey, count: number): void {
+    this.#observer.stats.drops += count
+    this.#publisher?.dropped({ tenant: key.tenant, inbox: key.inbox }, 'expired', count)
+  }
+}
+
+function startOf({ tenant, inbox }: InboxKey): Buffer {
+  return inboxStart(tenant, inbox)
+}
+
+function fenceOf(owner: Owner): Fenced {
+  return { key: startOf(owner), incarnation: owner.incarnation, connection: owner.connection }
+}
+
+/** The bytes of a will are views into the CONNECT packet. */
+function copyWill({ message, delaySeconds }: Will): Will {
+  const { payload, properties } = message
+  return {
+    message: { ...message, payload: Uint8Array.from(payload), properties: Uint8Array.from(properties) },
+    delaySeconds,
+  }
+}

@@ -1,0 +1,122 @@
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/logging.ts'
+import type { RangeClient } from '../kv/client/client.ts'
+import type { InboxKey } from './contract.ts'
+import type { Answer, Command, Query, Response } from './store/command.ts'
+
+export type InboxRanges = RangeClient<Command, Response, Query, Answer>
+
+/** What feeds have in common. */
+export interface RunningFeed {
+  readonly name: string
+  /** Pushes what may be pushed. */
+  run(): void
+  /** Sends what was put off. */
+  tick(): void
+}
+
+export interface FeedHostOptions {
+  ranges: InboxRanges
+  clock: Clock
+  defer: (callback: () => void) => void
+  log: Logger
+  /** Entries that expired before they were sent. */
+  expired: (key: InboxKey, count: number) => void
+  closed: (feed: RunningFeed) => void
+}
+
+/** Milliseconds that acknowledgements wait for company. */
+const TRIM_MS = 100
+/** Milliseconds until a read that failed is tried again. */
+const RETRY_MS = 500
+/** Bytes that all feeds together keep of entries that have no credit yet. */
+const AHEAD_BYTES = 32 * 1024 * 1024
+
+/** Turns and timers for all feeds of the node: one of each, however many feeds there are. */
+export class FeedHost {
+  readonly ranges: InboxRanges
+  readonly #options: FeedHostOptions
+  #woken = new Set<RunningFeed>()
+  #ticking = new Set<RunningFeed>()
+  #runScheduled = false
+  #stopTick: (() => void) | null = null
+  #aheadBytes = 0
+
+  constructor(options: FeedHostOptions) {
+    this.#options = options
+    this.ranges = options.ranges
+  }
+
+  nowMs(): number {
+    return this.#options.clock.now()
+  }
+
+  /** Runs the feed at the end of the turn: once, however often it is woken. */
+  wake(feed: RunningFeed): void {
+    this.#woken.add(feed)
+    if (this.#runScheduled) return
+    this.#runScheduled = true
+    this.#options.defer(() => {
+      this.#runScheduled = false
+      this.runWoken()
+    })
+  }
+
+  /** Runs the feeds woken so far, now. */
+  runWoken(): void {
+    if (this.#woken.size === 0) return
+    const woken = this.#woken
+    this.#woken = new Set()
+    for (const feed of woken) feed.run()
+  }
+
+  /** Marks a feed for {@link runWoken}, which the caller will call itself. */
+  touch(feed: RunningFeed): void {
+    this.#woken.add(feed)
+  }
+
+  tickLater(feed: RunningFeed): void {
+    this.#ticking.add(feed)
+    this.#stopTick ??= this.#options.clock.after(TRIM_MS, () => {
+      this.#stopTick = null
+      this.tickAll()
+    })
+  }
+
+  tickAll(): void {
+    const ticking = this.#ticking
+    this.#ticking = new Set()
+    for (const feed of ticking) feed.tick()
+  }
+
+  retry(feed: RunningFeed, again: () => void, error: unknown): void {
+    this.#options.log.warn({ err: error, inbox: feed.name }, 'Could not read a queue: it is tried again')
+    this.#options.clock.after(RETRY_MS, again)
+  }
+
+  reserve(bytes: number): boolean {
+    if (this.#aheadBytes + bytes > AHEAD_BYTES) return false
+    this.#aheadBytes += bytes
+    return true
+  }
+
+  release(bytes: number): void {
+    this.#aheadBytes -= bytes
+  }
+
+  expired(key: InboxKey, count: number): void {
+    this.#options.expired(key, count)
+  }
+
+  closed(feed: RunningFeed): void {
+    this.#ticking.delete(feed)
+    this.#woken.delete(feed)
+    this.#options.closed(feed)
+  }
+
+  stop(): void {
+    this.tickAll()
+    this.#stopTick?.()
+    this.#stopTick = null
+  }
+}

@@ -1,0 +1,165 @@
+import type { Message } from '../base/message.ts'
+import { remainingExpirySeconds } from '../base/message.ts'
+import type { Feed, FeedEntry, FeedOptions, FeedSink, InsertTarget, Owner } from './contract.ts'
+import { conflict } from './errors.ts'
+import type { FeedHost } from './feed-host.ts'
+import type { Response } from './store/command.ts'
+
+/**
+ * Pushes a member's share of a shared group's queue. The coprocessor assigns entries under the member's credit, so all
+ * that comes here may be pushed; a QoS 2 entry is bound to a packet id first, where the front end gives one.
+ */
+export class GroupFeed implements Feed {
+  readonly member: Owner
+  readonly key: Uint8Array
+  readonly name: string
+  readonly #host: FeedHost
+  readonly #options: FeedOptions
+  readonly #sink: FeedSink
+  #state: 'opening' | 'open' | 'closed' = 'opening'
+  #batch: FeedEntry[] = []
+  /** Assigned before the answer to the opening: what is owed comes first. */
+  #early: FeedEntry[] = []
+  /** Pushed and not acknowledged. */
+  readonly #outstanding = new Set<number>()
+  #acknowledged: number[] = []
+
+  constructor(host: FeedHost, key: Uint8Array, name: string, member: Owner, options: FeedOptions, sink: FeedSink) {
+    this.#host = host
+    this.key = key
+    this.name = name
+    this.member = member
+    this.#options = options
+    this.#sink = sink
+  }
+
+  open(): void {
+    const command = { type: 'member-open', ...this.#names(), credit: this.#options.credit } as const
+    this.#host.ranges.mutateWith(this.key, command, (error, response) => {
+      if (this.#state !== 'opening') return
+      if (error !== null) return this.#host.retry(this, () => this.open(), error)
+      if (typeof response === 'object' && response?.type === 'opened') this.#opened(response.owed)
+    })
+  }
+
+  get online(): boolean {
+    return this.#state !== 'closed'
+  }
+
+  assigned(entry: FeedEntry): void {
+    if (this.#state === 'opening') this.#early.push(entry)
+    else if (this.#state === 'open') this.#take(entry)
+  }
+
+  /** A QoS 0 message that is kept nowhere. */
+  pass(message: Message, { retain, subscriptionIds }: InsertTarget): void {
+    const entry = { sequence: 0, packetId: 0, dup: false, released: false, message, retain, subscriptionIds } as const
+    this.#batch.push({ ...entry, qos: 0 })
+    this.#host.wake(this)
+  }
+
+  acknowledge(sequence: number): void {
+    if (!this.#outstanding.delete(sequence)) return
+    this.#noteDone(sequence)
+  }
+
+  received(sequence: number, packetId: number, done: (error: Error | null) => void): void {
+    const command = { type: 'member-bind', ...this.#names(), sequence, packetId, released: true } as const
+    this.#host.ranges.mutateWith(this.key, command, (error, response) =>
+      done(error === null && response === 'conflict' ? conflict(this.member) : error),
+    )
+  }
+
+  run(): void {
+    if (this.#state !== 'open' || this.#batch.length === 0) return
+    const batch = this.#batch
+    this.#batch = []
+    this.#sink.entries(batch)
+  }
+
+  tick(): void {
+    if (this.#acknowledged.length > 0 && this.#state !== 'closed') this.#trim()
+  }
+
+  close(): void {
+    if (this.#state === 'closed') return
+    this.#end()
+    if (this.#acknowledged.length > 0) this.#trim()
+    this.#host.ranges.mutateWith(this.key, { type: 'member-close', ...this.#names() }, () => {})
+  }
+
+  lost(reason: Parameters<FeedSink['lost']>[0]): void {
+    if (this.#state === 'closed') return
+    this.#end()
+    this.#sink.lost(reason)
+  }
+
+  #names() {
+    return { key: this.key, member: this.member.inbox, connection: this.member.connection }
+  }
+
+  #opened(owed: readonly FeedEntry[]): void {
+    this.#state = 'open'
+    for (const entry of owed) this.#push(entry)
+    for (const entry of this.#early) this.#take(entry)
+    this.#early = []
+    this.run()
+  }
+
+  #take(entry: FeedEntry): void {
+    const { message } = entry
+    if (message !== null && message.expirySeconds >= 0 && remainingExpirySeconds(message, this.#host.nowMs()) === 0) {
+      this.#host.expired(this.member, 1)
+      this.#noteDone(entry.sequence)
+    } else if (entry.qos === 2 && this.#options.packetIds !== undefined) this.#bind(entry, this.#options.packetIds)
+    else this.#push(entry)
+  }
+
+  /** Commits the packet id before the entry is sent with it. */
+  #bind(entry: FeedEntry, packetIds: NonNullable<FeedOptions['packetIds']>): void {
+    const { sequence } = entry
+    const packetId = packetIds.take()
+    const command = { type: 'member-bind', ...this.#names(), sequence, packetId, released: false } as const
+    this.#host.ranges.mutateWith(this.key, command, (error, response) => {
+      if (error === null && response === 'done' && this.#state === 'open') {
+        entry.packetId = packetId
+        this.#push(entry)
+      } else packetIds.free(packetId)
+    })
+  }
+
+  #push(entry: FeedEntry): void {
+    this.#batch.push(entry)
+    this.#host.wake(this)
+    if (entry.qos === 0) this.#noteDone(entry.sequence)
+    else this.#outstanding.add(entry.sequence)
+  }
+
+  /** Credit comes back with the trim, so it leaves early where there is little. */
+  #noteDone(sequence: number): void {
+    this.#acknowledged.push(sequence)
+    if (this.#acknowledged.length >= this.#options.credit / 4) this.#trim()
+    else this.#host.tickLater(this)
+  }
+
+  #trim(): void {
+    const sequences = this.#acknowledged
+    this.#acknowledged = []
+    const command = { type: 'member-trim', ...this.#names(), sequences } as const
+    this.#host.ranges.mutateWith(this.key, command, (error, response) => this.#trimmed(sequences, error, response))
+  }
+
+  #trimmed(sequences: readonly number[], error: Error | null, response: Response | null): void {
+    if (this.#state === 'closed') return
+    if (error !== null) {
+      for (const sequence of sequences) this.#acknowledged.push(sequence)
+      this.#host.tickLater(this)
+    } else if (response === 'conflict') this.lost('taken-over')
+  }
+
+  #end(): void {
+    this.#state = 'closed'
+    this.#batch = []
+    this.#host.closed(this)
+  }
+}

@@ -1,0 +1,121 @@
+/** Reads: heads, pages of a queue, lists. Bounded answers that say where to go on. */
+import { compareBytes, earlierEnd, laterStart } from '../../kv/engine/bytes.ts'
+import type { QueryContext, Reader } from '../../kv/range/coprocessor.ts'
+import type { InboxHead } from '../contract.ts'
+import type { Answer, Query } from './command.ts'
+import { decodeSession, decodeTally, type Session, sessionEndMs, type Tally } from './records.ts'
+import {
+  after,
+  inboxEnd,
+  KIND_SESSION,
+  KIND_TALLY,
+  PART_ENTRY,
+  parseStart,
+  partStart,
+  sequenceKey,
+  sequenceOf,
+  startOf,
+  timersStart,
+  withKind,
+} from './schema.ts'
+
+export function query(request: Query, reader: Reader, context: QueryContext): Answer {
+  switch (request.type) {
+    case 'head': {
+      const session = readSession(reader, request.key)
+      if (session === null || sessionEndMs(session) <= context.nowMs) return null
+      return headOf(request.key, session, readTally(reader, request.key)!)
+    }
+    case 'open': {
+      const session = readSession(reader, request.key)
+      const owned =
+        session?.attached && session.connection === request.connection && session.incarnation === request.incarnation
+      if (!owned) return 'conflict'
+      const { head, tail, window, sentUpTo, limits } = readTally(reader, request.key)!
+      return { type: 'feed', head, tail, window, sentUpTo, messagesMax: limits.messagesMax }
+    }
+    case 'entries':
+      return readEntries(request, reader)
+    case 'qos0': {
+      const tally = readTally(reader, request.key)
+      if (tally === null || tally.incarnation !== request.incarnation) return 'absent'
+      return tally.limits.queueQos0 ? 'queue' : 'drop'
+    }
+    case 'list':
+      return list(request, reader, context)
+  }
+}
+
+function readEntries(request: Extract<Query, { type: 'entries' }>, reader: Reader): Answer {
+  const { key, incarnation, from, to, limit, bytesMax } = request
+  const prefix = partStart(key, incarnation, PART_ENTRY)
+  const sequences: number[] = []
+  const values: Uint8Array[] = []
+  let bytes = 0
+  const cursor = reader.cursor({ start: sequenceKey(prefix, from), end: sequenceKey(prefix, to + 1) })
+  try {
+    while (cursor.next()) {
+      const sequence = sequenceOf(cursor.key)
+      sequences.push(sequence)
+      values.push(Buffer.from(cursor.value))
+      bytes += cursor.value.length
+      if (sequences.length >= limit || bytes >= bytesMax)
+        return { type: 'entries', sequences, values, examined: sequence }
+    }
+  } finally {
+    cursor.close()
+  }
+  return { type: 'entries', sequences, values, examined: to }
+}
+
+/** Goes from inbox to inbox by seeking: what is in their queues is not read. */
+function list(request: Extract<Query, { type: 'list' }>, reader: Reader, context: QueryContext): Answer {
+  const end = earlierEnd(request.to, context.boundary.end)!
+  const next = compareBytes(end, request.to) < 0 ? end : null
+  const heads: InboxHead[] = []
+  const cursor = reader.cursor({ start: laterStart(request.from, context.boundary.start), end })
+  try {
+    for (let found = cursor.next(); found; ) {
+      const start = startOf(cursor.key)
+      if (start === null) {
+        found = cursor.seek(after(timersStart(undefined))) // the first range's time index
+        continue
+      }
+      const own = Buffer.from(start)
+      if (heads.length >= request.limit) return { type: 'list', heads, next: own }
+      const session = readSession(reader, own)
+      if (session !== null && sessionEndMs(session) > context.nowMs) {
+        heads.push(headOf(own, session, readTally(reader, own)!))
+      }
+      found = cursor.seek(inboxEnd(own))
+    }
+  } finally {
+    cursor.close()
+  }
+  return { type: 'list', heads, next }
+}
+
+function readSession(reader: Reader, start: Uint8Array): Session | null {
+  const bytes = reader.get(withKind(start, KIND_SESSION))
+  return bytes === undefined ? null : decodeSession(bytes)
+}
+
+function readTally(reader: Reader, start: Uint8Array): Tally | null {
+  const bytes = reader.get(withKind(start, KIND_TALLY))
+  return bytes === undefined ? null : decodeTally(bytes)
+}
+
+function headOf(start: Uint8Array, session: Session, tally: Tally): InboxHead {
+  return {
+    ...parseStart(start),
+    incarnation: session.incarnation,
+    connection: session.attached ? session.connection : null,
+    node: session.attached ? session.node : null,
+    user: session.user,
+    expirySeconds: session.expirySeconds,
+    detachedAtMs: session.attached ? null : session.detachedAtMs,
+    subscriptions: session.filters,
+    queuedMessages: tally.messages,
+    queuedBytes: tally.bytes,
+  }
+}

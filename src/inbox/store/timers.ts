@@ -1,0 +1,187 @@
+/**
+ * The time index of a range: what is due, in order of time, on disk.
+ *
+ * It stands at the start of its range, so a split leaves it with the left part. Timers of inboxes that are no longer in
+ * the range are forgotten when they come due. A range without an index, which is a split's right part, builds one from
+ * its records, a slice at a time; its head says how far that got. Until then timers are late, never lost.
+ *
+ * Each timer is also in the record that it is for, and one that the record does not know is stale and does nothing.
+ */
+import { within } from '../../kv/engine/bytes.ts'
+import type { Bounds } from '../../kv/engine/engine.ts'
+import type { Reader } from '../../kv/range/coprocessor.ts'
+import type { Command } from './command.ts'
+import type { Draft } from './draft.ts'
+import { decodeSession, decodeWill, open, sessionEndMs } from './records.ts'
+import {
+  after,
+  inboxEnd,
+  KIND_FIRING,
+  KIND_SESSION,
+  KIND_WILL,
+  rangeStartOf,
+  readTimer,
+  readU64,
+  startOf,
+  type Timer,
+  timerHeadKey,
+  timerKey,
+  timersStart,
+  withKind,
+} from './schema.ts'
+import { asBuffer, Writer } from './wire.ts'
+
+/** Inboxes that one command adds to the index. */
+const INDEX_SLICE = 256
+
+const NO_KEY = Buffer.alloc(0)
+
+interface IndexHead {
+  /** Highest incarnation given out in this range. */
+  incarnation: number
+  /** All inboxes below are in the index; null = all of the range. */
+  covered: Uint8Array | null
+}
+
+export function arm(draft: Draft, timer: Timer): void {
+  draft.put(timerKey(draft.context.boundary.start, timer), NO_KEY)
+}
+
+export function disarm(draft: Draft, timer: Timer): void {
+  draft.delete(timerKey(draft.context.boundary.start, timer))
+}
+
+/**
+ * An incarnation above all of this range before: the time in units of 1/1024 ms, so that it also rises from range to
+ * range and over a removal.
+ */
+export function nextIncarnation(draft: Draft): number {
+  const head = readHead(draft)
+  const incarnation = Math.max(head.incarnation + 1, draft.nowMs * 1_024)
+  writeHead(draft, { ...head, incarnation })
+  return incarnation
+}
+
+/** Whether the inbox is still in the range; a timer of one that is not is only taken out of the index. */
+export function isHere(draft: Draft, start: Uint8Array): boolean {
+  return within(start, draft.context.boundary)
+}
+
+/** Adds the next slice of inboxes to the index. */
+export function indexSlice(draft: Draft): 'done' {
+  const head = readHead(draft)
+  if (head.covered === null) return 'done'
+  const bounds = draft.context.boundary
+  const cursor = draft.reader.cursor(bounds)
+  let covered: Uint8Array | null = null
+  try {
+    let found = cursor.seek(head.covered)
+    for (let count = 0; found; count++) {
+      const start = startOf(cursor.key)
+      if (start === null) {
+        found = cursor.seek(after(timersStart(undefined))) // the first range's own index
+        continue
+      }
+      const own = Buffer.from(start)
+      if (count === INDEX_SLICE) {
+        covered = own
+        break
+      }
+      armAll(draft, own)
+      found = cursor.seek(inboxEnd(own))
+    }
+  } finally {
+    cursor.close()
+  }
+  writeHead(draft, { ...readHead(draft), covered })
+  return 'done'
+}
+
+function armAll(draft: Draft, start: Buffer): void {
+  const session = draft.get(withKind(start, KIND_SESSION))
+  if (session !== undefined) {
+    const dueMs = sessionEndMs(decodeSession(session))
+    if (dueMs !== Number.POSITIVE_INFINITY) arm(draft, { dueMs, kind: 'expiry', number: 0, start })
+  }
+  const will = draft.get(withKind(start, KIND_WILL))
+  const willDueMs = will === undefined ? 0 : decodeWill(will).dueMs
+  if (willDueMs > 0) arm(draft, { dueMs: willDueMs, kind: 'will', number: 0, start })
+  const prefix = withKind(start, KIND_FIRING)
+  for (const { key, value } of draft.scan({ start: prefix, end: after(prefix) })) {
+    const number = readU64(asBuffer(key), prefix.length)
+    arm(draft, { dueMs: decodeWill(value).dueMs, kind: 'firing', number, start })
+  }
+}
+
+/** What the leader proposes now: see `Coprocessor.due`. */
+export function dueCommands(reader: Reader, nowMs: number, limit: number): Command[] {
+  const index = findIndex(reader)
+  if (index === null) return []
+  const commands: Command[] = []
+  if (index.head === null || index.head.covered !== null) commands.push({ type: 'index', key: index.rangeStart })
+  if (index.head === null) return commands
+  const prefix = timersStart(index.rangeStart)
+  const cursor = reader.cursor(timerBounds(prefix))
+  try {
+    while (commands.length < limit && cursor.next()) {
+      const { dueMs, kind, number, start } = readTimer(Buffer.from(cursor.key), prefix)
+      if (dueMs > nowMs) break
+      commands.push({ type: 'due', key: start, kind, dueMs, number })
+    }
+  } finally {
+    cursor.close()
+  }
+  return commands
+}
+
+export function nextDue(reader: Reader): number | null {
+  const index = findIndex(reader)
+  if (index === null) return null
+  if (index.head === null || index.head.covered !== null) return 0
+  const prefix = timersStart(index.rangeStart)
+  const cursor = reader.cursor(timerBounds(prefix))
+  try {
+    return cursor.next() ? readTimer(cursor.key, prefix).dueMs : null
+  } finally {
+    cursor.close()
+  }
+}
+
+/** The index is the first thing in its range. Null in an empty range; `head` null where there is none yet. */
+function findIndex(reader: Reader): { rangeStart: Uint8Array; head: IndexHead | null } | null {
+  const cursor = reader.cursor()
+  try {
+    if (!cursor.next()) return null
+    const rangeStart = rangeStartOf(cursor.key)
+    if (rangeStart === null) return { rangeStart: Buffer.from(startOf(cursor.key)!), head: null }
+    return { rangeStart: Buffer.from(rangeStart), head: decodeHead(cursor.value) }
+  } finally {
+    cursor.close()
+  }
+}
+
+function timerBounds(prefix: Uint8Array): Bounds {
+  return { start: prefix, end: after(prefix) }
+}
+
+function readHead(draft: Draft): IndexHead {
+  const bytes = draft.get(timerHeadKey(draft.context.boundary.start))
+  return bytes === undefined ? { incarnation: 0, covered: NO_KEY } : decodeHead(bytes)
+}
+
+function writeHead(draft: Draft, head: IndexHead): void {
+  const writer = new Writer(64)
+  writer.u8(1)
+  writer.varint(head.incarnation)
+  writer.u8(head.covered === null ? 1 : 0)
+  writer.bytes(head.covered ?? NO_KEY)
+  draft.put(timerHeadKey(draft.context.boundary.start), writer.finish())
+}
+
+function decodeHead(bytes: Uint8Array): IndexHead {
+  const reading = open(bytes)
+  const incarnation = reading.varint()
+  const complete = reading.u8() === 1
+  const covered = reading.bytes()
+  return { incarnation, covered: complete ? null : Buffer.from(covered) }
+}
