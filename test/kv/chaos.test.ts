@@ -172,6 +172,28 @@ describe('what the chaos must catch', () => {
     expect(await caught()).toBeGreaterThan(3)
   })
 
+  test('logic that depends on more than entry and reader', async () => {
+    let calls = 0
+    class Moody extends Toy {
+      override mutate(...args: Parameters<Toy['mutate']>) {
+        const mutation = super.mutate(...args)
+        return { ...mutation, responses: mutation.responses.map((each) => each && { ...each, length: ++calls }) }
+      }
+    }
+    expect(await caught({ coprocessor: () => new Moody() })).toBe(5)
+  })
+
+  test('commands that do not survive their encoding', async () => {
+    class Lossy extends Toy {
+      override encode(commands: readonly ToyCommand[]) {
+        return super.encode(
+          commands.map((each) => (each.type === 'append' ? { ...each, word: each.word.slice(0, 2) } : each)),
+        )
+      }
+    }
+    expect(await caught({ coprocessor: () => new Lossy() })).toBe(5)
+  })
+
   test('a split that does not copy the marks', async () => {
     vi.spyOn(Streams.prototype, 'copyTo').mockImplementation(() => {})
     expect(await caught({ splitMs: 150, splitsMax: 20 })).toBeGreaterThan(0)

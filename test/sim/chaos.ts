@@ -6,11 +6,15 @@ import type { SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../../src/kv/range/coprocessor.ts'
 import { Store } from '../../src/kv/store/store.ts'
 import { CHAOS_RATES, type ChaosRates, ChaosTransport } from './chaos-transport.ts'
+import { Witnessed } from './witness.ts'
 import { World } from './world.ts'
 
 export interface ChaosOptions<Command, Response, Query, Answer, Effect> {
   seed: number
-  /** The service's logic, or how to make it: after a crash a new one is made, as a new process would. */
+  /**
+   * The service's logic, or how to make it: then a new one is made after each crash, as a new process would, and a
+   * second one beside it witnesses that entry and reader alone decide the outcome.
+   */
   coprocessor:
     | Coprocessor<Command, Response, Query, Answer, Effect>
     | (() => Coprocessor<Command, Response, Query, Answer, Effect>)
@@ -136,7 +140,7 @@ export class ChaosWorld<Command, Response, Query, Answer, Effect> {
       fatal: (error) => this.world.fail(error),
     })
     const observer = makeObserver()
-    const logic = typeof coprocessor === 'function' ? coprocessor() : coprocessor
+    const logic = typeof coprocessor === 'function' ? new Witnessed(coprocessor(), coprocessor()) : coprocessor
     const transport = store.open(logic, observer, splits)
     this.#running = { store, engine, observer, transport }
     this.#landscape = transport.landscape()

@@ -4,10 +4,11 @@ import type { Clock, Random } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { HealthReason } from '../../base/health.ts'
 import type { Logger } from '../../base/logging.ts'
+import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import type { RangeClient } from '../client/client.ts'
 import { type ClientLimits, RoutedClient } from '../client/routed-client.ts'
 import type { RangeTransport } from '../client/transport.ts'
-import type { Batch, Engine, Family, Write } from '../engine/engine.ts'
+import { type Batch, type Engine, FAMILIES, type Family, type Write } from '../engine/engine.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
 import type { Hosted, Landing } from './host.ts'
@@ -65,7 +66,7 @@ const DUE_WAIT_MS_MAX = 60_000
  * Each range has a single replica, whose log is the batch itself: an entry is committed by the write that holds its
  * outcome, and no entry is kept.
  */
-export class Store {
+export class Store implements MetricSource {
   readonly #options: StoreOptions
   readonly #engine: Engine
   readonly #clock: Clock
@@ -170,6 +171,22 @@ export class Store {
       if (halted !== null) reasons.push({ part: `range ${descriptor.id}`, message: halted })
     }
     return reasons
+  }
+
+  collect(sink: MetricSink): void {
+    const { batches, syncs, bytes } = this.#engine.stats()
+    sink.counter('flockmq_store_batches_total', 'Batches written to the storage engine', batches)
+    sink.counter('flockmq_store_syncs_total', 'Batches that waited for the disk', syncs)
+    for (const family of FAMILIES) {
+      sink.gauge('flockmq_store_bytes', 'Bytes of keys and values', bytes[family], { family })
+    }
+    for (const { descriptor, index, commands, bytes: queued, halted } of this.ranges()) {
+      const labels = { range: descriptor.id }
+      sink.counter('flockmq_range_entries_total', 'Entries applied', index, labels)
+      sink.gauge('flockmq_range_queued_commands', 'Commands under way', commands, labels)
+      sink.gauge('flockmq_range_queued_bytes', 'Bytes of commands under way', queued, labels)
+      sink.gauge('flockmq_range_halted', '1 where the range is halted', halted === null ? 0 : 1, labels)
+    }
   }
 
   /** Takes nothing more, ends what is queued, then closes clients and observers. The engine stays open. */

@@ -304,6 +304,15 @@ describe('splits', () => {
     expect(done).toEqual(['z1:ok', 'a1:ok'])
   })
 
+  test('deadlines hold for calls that silence moved to a new range', async () => {
+    const { world, call, known, done, flush } = setup({ attemptMs: 300 })
+    call('z1', 2_000)
+    await flush()
+    known.ranges = [left, right]
+    await world.run(3_000)
+    expect(done).toEqual(['z1!TIMEOUT'])
+  })
+
   test('keys of a part that is not known yet wait at the old range', async () => {
     const { world, call, look, flush, known, done } = setup()
     call('z1')

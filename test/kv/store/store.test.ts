@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/base/logging.ts'
+import type { MetricLabels } from '../../../src/base/metrics.ts'
 import type { BatchAnswer } from '../../../src/kv/client/transport.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
 import { Store, type StoreOptions } from '../../../src/kv/store/store.ts'
@@ -244,6 +245,18 @@ describe('store', () => {
     const decoded = setup({ toy, decodeAlways: true })
     await decoded.world.resolve(decoded.append('a', 'x'))
     expect(await decoded.world.resolve(decoded.read('a'))).toBe('decoded')
+  })
+
+  test('figures come from the engine and the ranges', async () => {
+    const { world, store, append } = setup()
+    await world.resolve(append('a', 'x'))
+    const seen = new Map<string, number>()
+    const add = (name: string, _help: string, value: number, labels?: MetricLabels) =>
+      void seen.set(`${name} ${Object.values(labels ?? {})}`, value)
+    store.collect({ counter: add, gauge: add, histogram: () => {} })
+    expect(seen.get('flockmq_range_entries_total inbox-1')).toBe(1)
+    expect(seen.get('flockmq_store_bytes inbox')).toBe(3)
+    expect(seen.get('flockmq_range_halted inbox-3')).toBe(0)
   })
 
   test('a query that throws is an error for its caller alone', async () => {

@@ -1,10 +1,10 @@
 /** CPU of a command's way through client, range, engine and back: build with rolldown, run with node. */
-import { seededRandom, systemClock } from '../../../src/base/clock.ts'
-import { silentLogger } from '../../../src/base/logging.ts'
-import type { Write } from '../../../src/kv/engine/engine.ts'
-import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
-import type { Coprocessor } from '../../../src/kv/range/coprocessor.ts'
-import { Store } from '../../../src/kv/store/store.ts'
+import { seededRandom, systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/logging.ts'
+import type { Write } from '../../src/kv/engine/engine.ts'
+import { MemoryEngine } from '../../src/kv/engine/memory/engine.ts'
+import type { Coprocessor } from '../../src/kv/range/coprocessor.ts'
+import { Store } from '../../src/kv/store/store.ts'
 
 type Put = { key: Uint8Array; value: Uint8Array }
 const puts: Coprocessor<Put, number, null, null, null> = {

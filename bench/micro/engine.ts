@@ -1,6 +1,6 @@
 /** Cost of the memory engine's tree among a million keys: `node --expose-gc <this file>`. */
-import { seededRandom } from '../../../src/base/clock.ts'
-import { Tree } from '../../../src/kv/engine/memory/tree.ts'
+import { seededRandom } from '../../src/base/clock.ts'
+import { Tree } from '../../src/kv/engine/memory/tree.ts'
 
 declare const gc: () => void
 const COUNT = 1_000_000
