@@ -29,6 +29,12 @@ interface Head {
   total: Usage
 }
 
+interface TenantUsage extends Usage {
+  /** As its keys begin. */
+  tenant: Uint8Array
+  changed: boolean
+}
+
 const FORMAT = 1
 /** Slots that one step of a rebuild takes, and bytes of keys that it writes: a step is one command. */
 const REBUILD_SLOTS_MAX = 1_000
@@ -52,7 +58,8 @@ export class Books {
   /** What the reader shows of these books is deleted by this entry. */
   #cleared = false
   #changed = false
-  readonly #usages = new Map<string, Usage & { tenant: Uint8Array; changed: boolean }>()
+  readonly #usages = new Map<string, TenantUsage>()
+  #last: TenantUsage | null = null
 
   constructor(reader: Reader, boundary: Bounds) {
     this.#reader = reader
@@ -152,6 +159,7 @@ export class Books {
     this.#foreign = false
     this.#cleared = true
     this.#usages.clear()
+    this.#last = null
     const { end: rangeEnd = null, start: rangeStart = new Uint8Array(0) } = this.#boundary
     this.#head = { end: rangeEnd, position: rangeStart, total: { topics: 0, bytes: 0 } }
   }
@@ -177,9 +185,11 @@ export class Books {
     this.#changed = true
   }
 
-  #usageOf(key: Uint8Array) {
+  #usageOf(key: Uint8Array): TenantUsage {
+    // Mostly one tenant's messages come one after the other.
+    if (this.#last !== null && startsWith(key, this.#last.tenant)) return this.#last
     const tenant = key.slice(0, tenantLength(key))
-    const name = Buffer.from(tenant.buffer, tenant.byteOffset, tenant.length).toString('latin1')
+    const name = Buffer.from(tenant).toString('latin1')
     let usage = this.#usages.get(name)
     if (usage === undefined) {
       const known = this.start !== null && !this.#foreign && !this.#cleared
@@ -187,6 +197,7 @@ export class Books {
       usage = { tenant, changed: false, ...(stored === undefined ? { topics: 0, bytes: 0 } : decodeUsage(stored)) }
       this.#usages.set(name, usage)
     }
+    this.#last = usage
     return usage
   }
 }

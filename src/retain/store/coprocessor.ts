@@ -53,7 +53,7 @@ const SEEK_COST = 4
 const ANSWER_MESSAGES_MAX = 1_000
 const ANSWER_BYTES_MAX = 1024 * 1024
 /** Slots that one purge command looks at. */
-const PURGE_SLOTS_MAX = 1_000
+const PURGE_SLOTS_MAX = 250
 
 /**
  * The logic of `retain` in a range: one slot a topic, decided by the message's timestamp; the later one wins, and of
@@ -190,15 +190,26 @@ class Entry {
   }
 
   #get(key: Uint8Array): Uint8Array | undefined {
-    const written = this.#written.size === 0 ? undefined : this.#written.get(nameOf(key))
+    if (this.#written.size === 0) return this.#reader.get(key)
+    const written = this.#written.get(this.#nameOf(key))
     return written === undefined ? this.#reader.get(key) : (written ?? undefined)
   }
 
   #put(key: Uint8Array, from: Uint8Array | undefined, to: Uint8Array | undefined): void {
     this.#books.change(key, from, to, this.#writes)
     this.#writes.push(to === undefined ? { type: 'delete', key } : { type: 'put', key, value: to })
-    this.#written.set(nameOf(key), to ?? null)
+    this.#written.set(this.#nameOf(key), to ?? null)
   }
+
+  /** A get and the put after it are of the same key. */
+  #nameOf(key: Uint8Array): string {
+    if (key === this.#named) return this.#name
+    this.#named = key
+    this.#name = Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
+    return this.#name
+  }
+  #named: Uint8Array | null = null
+  #name = ''
 
   /** Sees what this entry wrote so far: for commands that walk. */
   #readerNow(): Reader {
@@ -207,10 +218,6 @@ class Entry {
     overlay.add(0, this.#writes.slice())
     return overlay
   }
-}
-
-function nameOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
 }
 
 function query(request: RetainQuery, reader: Reader, context: QueryContext): RetainAnswer {

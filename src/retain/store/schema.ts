@@ -1,6 +1,6 @@
 import { BrokerError } from '../../base/errors.ts'
 import type { TenantId } from '../../base/ids.ts'
-import { encodeMessage, type Message, NO_EXPIRY, readMessage } from '../../base/message.ts'
+import { type Message, messageBytes, NO_EXPIRY, readMessage, writeMessage } from '../../base/message.ts'
 import type { Bounds } from '../../kv/engine/engine.ts'
 
 /**
@@ -91,22 +91,25 @@ export interface Slot {
 
 /** @param message with its own timestamp and expiry; its topic is in the key */
 export function messageSlot(message: Message): Buffer {
-  const body = encodeMessage({ ...message, topic: '' })
   const { expirySeconds, timestamp } = message
   const deadlineMs = expirySeconds === NO_EXPIRY ? Infinity : Math.floor(timestamp / 1024) + expirySeconds * 1000
-  return Buffer.concat([slotHead(KIND_MESSAGE, timestamp, deadlineMs), body])
+  const body = { ...message, topic: '' }
+  const slot = Buffer.allocUnsafe(SLOT_HEAD_BYTES + messageBytes(body))
+  writeHead(slot, KIND_MESSAGE, timestamp, deadlineMs)
+  writeMessage(slot, SLOT_HEAD_BYTES, body)
+  return slot
 }
 
 export function tombstoneSlot(timestamp: number, deadlineMs: number): Buffer {
-  return slotHead(KIND_TOMBSTONE, timestamp, deadlineMs)
+  const slot = Buffer.allocUnsafe(SLOT_HEAD_BYTES)
+  writeHead(slot, KIND_TOMBSTONE, timestamp, deadlineMs)
+  return slot
 }
 
-function slotHead(kind: number, timestamp: number, deadlineMs: number): Buffer {
-  const head = Buffer.allocUnsafe(SLOT_HEAD_BYTES)
-  head[0] = kind
-  head.writeDoubleBE(timestamp, 1)
-  head.writeDoubleBE(deadlineMs, 9)
-  return head
+function writeHead(slot: Buffer, kind: number, timestamp: number, deadlineMs: number): void {
+  slot[0] = kind
+  slot.writeDoubleBE(timestamp, 1)
+  slot.writeDoubleBE(deadlineMs, 9)
 }
 
 /** The head of a slot, without reading the message. */
