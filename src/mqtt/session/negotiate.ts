@@ -22,6 +22,8 @@ export interface Agreement {
   /** Unacknowledged QoS 1 and 2 publishes that the client may have under way. */
   receiveMaximum: number
   clientReceiveMaximum: number
+  /** Largest packet from the client. */
+  packetBytesMax: number
   clientPacketBytesMax: number
   topicAliasMax: number
   clientTopicAliasMax: number
@@ -34,11 +36,15 @@ export type Negotiation =
   | { result: 'agreed'; agreement: Agreement }
   | { result: 'refused'; reasonCode: number; reason: string }
 
-/**
- * Judges a CONNECT by the tenant's settings.
- * @param assignedClientId taken where the client sent none
- */
-export function negotiate(connect: Connect, settings: TenantSettings, assignedClientId: string): Negotiation {
+/** What the node brings to the agreement. */
+export interface NegotiatingHost {
+  /** Taken where the client sent none. */
+  assignedClientId: string
+  packetBytesMax: number
+}
+
+/** Judges a CONNECT by the tenant's settings. */
+export function negotiate(connect: Connect, settings: TenantSettings, host: NegotiatingHost): Negotiation {
   const failure = refusal(connect, settings)
   if (failure !== null) return { result: 'refused', ...failure }
   const properties = connect.properties
@@ -47,13 +53,14 @@ export function negotiate(connect: Connect, settings: TenantSettings, assignedCl
     result: 'agreed',
     agreement: {
       version: connect.version,
-      clientId: connect.clientId === '' ? assignedClientId : connect.clientId,
+      clientId: connect.clientId === '' ? host.assignedClientId : connect.clientId,
       assigned: connect.clientId === '',
       cleanStart: connect.cleanStart,
       expirySeconds: settings.forceTransient ? 0 : sessionExpiry(connect, settings),
       keepAliveSeconds: keepAlive(connect, settings),
       receiveMaximum: settings.receiveMaximum,
       clientReceiveMaximum: properties.receiveMaximum ?? 65_535,
+      packetBytesMax: Math.min(settings.packetBytesMax, host.packetBytesMax),
       clientPacketBytesMax: properties.maximumPacketSize ?? PACKET_BYTES_CEILING,
       topicAliasMax: five ? settings.topicAliasMax : 0,
       clientTopicAliasMax: five ? Math.min(properties.topicAliasMaximum ?? 0, settings.topicAliasMax) : 0,
@@ -127,7 +134,7 @@ export function connack(
   if (agreement.receiveMaximum < 65_535) properties.receiveMaximum = agreement.receiveMaximum
   if (settings.maximumQos < 2) properties.maximumQoS = settings.maximumQos
   if (!settings.retainEnabled) properties.retainAvailable = false
-  properties.maximumPacketSize = settings.packetBytesMax
+  properties.maximumPacketSize = agreement.packetBytesMax
   if (agreement.assigned) properties.assignedClientIdentifier = agreement.clientId
   if (agreement.topicAliasMax > 0) properties.topicAliasMaximum = agreement.topicAliasMax
   if (!settings.wildcardSubscriptionEnabled) properties.wildcardSubscriptionAvailable = false

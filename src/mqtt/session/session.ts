@@ -5,6 +5,14 @@ import { type Auth, type Connack, type Connect, type Disconnect, REASON } from '
 import type { Attachment, Effect, FilterOutcome, Input } from './effects.ts'
 import { type Agreement, connack, keepAliveTimeoutMs, negotiate } from './negotiate.ts'
 import { judgeSubscribe } from './subscriptions.ts'
+import { boundedReason, connackReason, disconnectReason, isSendable, isSendableData } from './words.ts'
+
+/** What the node grants every session; its tenant may grant less. */
+export interface SessionLimits {
+  connectTimeoutMs: number
+  /** Largest packet from the client. */
+  packetBytesMax: number
+}
 
 export type SessionState = 'new' | 'authenticating' | 'attaching' | 'open' | 'closed'
 
@@ -31,10 +39,12 @@ export class Session {
   #expirySeconds: number | null = null
   #discardWill = false
   readonly #connectDeadlineMs: number
+  readonly #packetBytesMax: number
 
-  constructor(nowMs: number, connectTimeoutMs: number) {
+  constructor(nowMs: number, limits: SessionLimits) {
     this.heardAtMs = nowMs
-    this.#connectDeadlineMs = nowMs + connectTimeoutMs
+    this.#connectDeadlineMs = nowMs + limits.connectTimeoutMs
+    this.#packetBytesMax = limits.packetBytesMax
   }
 
   /** Applies one input; returns what the host must do now. */
@@ -63,21 +73,15 @@ export class Session {
       case 'refused':
         return this.#refuse(input.reasonCode, input.reason, input.serverReference)
       case 'subscribe':
-        return this.#emit({
-          type: 'subscribe',
-          packetId: input.packet.packetId,
-          filters: judgeSubscribe(input.packet, input.allowed, this.agreement!.version, this.settings!),
-        })
+      case 'unsubscribe':
+      case 'pingreq':
+        return this.state === 'open' ? this.#onRequest(input) : this.#unexpected(input.type)
       case 'subscribed':
         return this.#onSubscribed(input.packetId, input.outcomes)
-      case 'unsubscribe':
-        return this.#emit({ type: 'unsubscribe', packetId: input.packet.packetId, filters: input.packet.filters })
       case 'unsubscribed':
         return this.#onUnsubscribed(input.packetId, input.existed)
       case 'auth':
         return this.#onAuth(input.packet)
-      case 'pingreq':
-        return this.#emit({ type: 'send', packet: { type: 'pingresp' } })
       case 'disconnect':
         return this.#onDisconnect(input.packet)
       case 'end':
@@ -89,6 +93,22 @@ export class Session {
       default:
         unreachable(input)
     }
+  }
+
+  /** What an open session may be asked for. */
+  #onRequest(input: Extract<Input, { type: 'subscribe' | 'unsubscribe' | 'pingreq' }>): void {
+    if (input.type === 'pingreq') return this.#emit({ type: 'send', packet: { type: 'pingresp' } })
+    const { packetId } = input.packet
+    if (input.type === 'unsubscribe') {
+      return this.#emit({ type: 'unsubscribe', packetId, filters: input.packet.filters })
+    }
+    const filters = judgeSubscribe(input.packet, input.allowed, this.agreement!.version, this.settings!)
+    this.#emit({ type: 'subscribe', packetId, filters })
+  }
+
+  /** CONNACK comes first [MQTT-3.2.0-1]; while authentication goes on, the client has nothing to say but AUTH. */
+  #unexpected(type: string): void {
+    this.#end(REASON.PROTOCOL_ERROR, `An unexpected ${type.toUpperCase()}`)
   }
 
   #onConnect(packet: Connect): void {
@@ -103,12 +123,16 @@ export class Session {
 
   #onAuthenticated(input: Extract<Input, { type: 'authenticated' }>): void {
     const result = input.result
+    if (result.result !== 'refused' && !isSendableData(result.data)) {
+      return this.#end(REASON.IMPLEMENTATION_SPECIFIC_ERROR, 'The authentication data is longer than a packet can hold')
+    }
     if (this.#reauthenticating) return this.#onReauthenticated(input)
     if (this.state !== 'authenticating') return
     if (result.result === 'refused') return this.#refuse(result.reasonCode, result.reason)
     if (result.result === 'continue') return this.#sendAuth(REASON.CONTINUE_AUTHENTICATION, result.data)
     const connect = this.connect!
-    const negotiation = negotiate(connect, input.settings!, input.assignedClientId)
+    const host = { assignedClientId: input.assignedClientId, packetBytesMax: this.#packetBytesMax }
+    const negotiation = negotiate(connect, input.settings!, host)
     if (negotiation.result === 'refused') return this.#refuse(negotiation.reasonCode, negotiation.reason)
     this.identity = result.identity
     this.settings = input.settings!
@@ -122,9 +146,10 @@ export class Session {
     if (this.state !== 'attaching') return
     this.state = 'open'
     this.heardAtMs = nowMs
+    const information = this.identity!.responseInformation ?? null
     const packet = connack(this.connect!, this.agreement!, this.settings!, {
       sessionPresent: attachment.sessionPresent,
-      responseInformation: this.identity!.responseInformation ?? null,
+      responseInformation: information !== null && isSendable(information) ? information : null,
       authenticationData: this.#authenticationData,
     })
     this.#emit({ type: 'send', packet })
@@ -188,7 +213,7 @@ export class Session {
 
   #onDisconnect(packet: Disconnect): void {
     const expiry = packet.properties.sessionExpiryInterval
-    if (expiry !== undefined) {
+    if (expiry !== undefined && this.state === 'open') {
       if (this.agreement!.expirySeconds === 0 && expiry !== 0) {
         return this.#end(REASON.PROTOCOL_ERROR, 'DISCONNECT may not give a session expiry to a session without one')
       }
@@ -209,24 +234,30 @@ export class Session {
     if (this.state === 'new') return this.#close(reasonCode, reason)
     if (this.state !== 'open') return this.#refuse(reasonCode, reason, serverReference)
     if (this.agreement!.version === 5) {
-      const properties: Disconnect['properties'] = { reasonString: reason }
-      if (serverReference !== undefined) properties.serverReference = serverReference
-      this.#emit({ type: 'send', packet: { type: 'disconnect', reasonCode, properties } })
+      const properties: Disconnect['properties'] = { reasonString: boundedReason(reason) }
+      if (serverReference !== undefined && isSendable(serverReference)) properties.serverReference = serverReference
+      this.#emit({ type: 'send', packet: { type: 'disconnect', reasonCode: disconnectReason(reasonCode), properties } })
     }
     this.#close(reasonCode, reason)
   }
 
   #refuse(reasonCode: number, reason: string, serverReference?: string): void {
-    const properties: Connack['properties'] = { reasonString: reason }
-    if (serverReference !== undefined) properties.serverReference = serverReference
-    this.#emit({ type: 'send', packet: { type: 'connack', sessionPresent: false, reasonCode, properties } })
+    const properties: Connack['properties'] = { reasonString: boundedReason(reason) }
+    if (serverReference !== undefined && isSendable(serverReference)) properties.serverReference = serverReference
+    const packet = {
+      type: 'connack',
+      sessionPresent: false,
+      reasonCode: connackReason(reasonCode),
+      properties,
+    } as const
+    this.#emit({ type: 'send', packet })
     this.#close(reasonCode, reason)
   }
 
   #close(reasonCode: number, reason: string): void {
     this.state = 'closed'
     const detach = { expirySeconds: this.#expirySeconds, discardWill: this.#discardWill }
-    this.#emit({ type: 'close', reasonCode, reason, detach })
+    this.#emit({ type: 'close', reasonCode, reason: boundedReason(reason), detach })
   }
 
   #emit(effect: Effect): void {

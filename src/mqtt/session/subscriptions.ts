@@ -51,6 +51,6 @@ function fits(filter: string, settings: TenantSettings): boolean {
   return (
     Buffer.byteLength(filter) <= settings.topicBytesMax + extra * settings.topicLevelBytesMax &&
     levels.length - extra <= settings.topicLevelsMax &&
-    levels.every((level) => level.length <= settings.topicLevelBytesMax)
+    levels.every((level) => Buffer.byteLength(level) <= settings.topicLevelBytesMax)
   )
 }

@@ -13,7 +13,7 @@ describe('session', () => goldenScripts(join(import.meta.dirname, 'scripts'), in
 
 /** Speaks to one session: `connect version=5 id=c1`, `accept`, `attach`, `subscribe f qos=1`, `tick at=1000`, ... */
 function interpreter(): (command: string) => string[] {
-  const session = new Session(0, 10_000)
+  const session = new Session(0, { connectTimeoutMs: 10_000, packetBytesMax: 1_048_576 })
   const settings = defaultSettings()
   let now = 0
   let asked: readonly FilterRequest[] = []
