@@ -48,6 +48,8 @@ export class Output {
   unsentBytes = 0
   /** Bytes gathered here since the last flush. */
   pendingBytes = 0
+  /** Called after a flush or a drain: set while something waits for room. */
+  onRoom: (() => void) | null = null
   readonly #sink: Sink
   readonly #queue: FlushQueue
   /** True while it stands in the flush queue: the queue's own mark. */
@@ -65,6 +67,18 @@ export class Output {
   /** Bytes that wait, here and in the transport: what the slow-consumer bound looks at. */
   get waitingBytes(): number {
     return this.unsentBytes + this.pendingBytes
+  }
+
+  /**
+   * True where `size` more bytes would be over `max`. Only what the transport could not send counts as slow: bytes that
+   * wait for the end of the turn are written first, and a client that has taken everything gets any one packet.
+   */
+  isFull(size: number, max: number): boolean {
+    if (this.unsentBytes + this.pendingBytes + size <= max) return false
+    if (this.#closed) return true
+    this.flush()
+    this.unsentBytes = this.#sink.writableBytes
+    return this.unsentBytes > 0 && this.unsentBytes + this.pendingBytes + size > max
   }
 
   /** Copies `source[start, end)`. */
@@ -108,6 +122,26 @@ export class Output {
     this.#queue.pendingBytes -= this.pendingBytes
     this.pendingBytes = 0
     if (this.#closed) return this.#drop()
+    this.#write()
+    if (this.onRoom !== null) this.onRoom()
+  }
+
+  /** The transport drained. */
+  drained(): void {
+    this.unsentBytes = this.#sink.writableBytes
+    if (this.onRoom !== null) this.onRoom()
+  }
+
+  /** Nothing is written from here on; what waits is dropped. */
+  close(): void {
+    this.#closed = true
+    this.onRoom = null
+    this.#queue.pendingBytes -= this.pendingBytes
+    this.pendingBytes = 0
+    this.#drop()
+  }
+
+  #write(): void {
     const sink = this.#sink
     if (this.#shared !== null) {
       sink.write(this.#shared)
@@ -126,19 +160,6 @@ export class Output {
     this.#length = 0
     // The kernel holds a copy: the slab is free. Otherwise the transport owns it until it is sent.
     if (this.unsentBytes === 0) release(slab)
-  }
-
-  /** The transport drained. */
-  drained(): void {
-    this.unsentBytes = this.#sink.writableBytes
-  }
-
-  /** Nothing is written from here on; what waits is dropped. */
-  close(): void {
-    this.#closed = true
-    this.#queue.pendingBytes -= this.pendingBytes
-    this.pendingBytes = 0
-    this.#drop()
   }
 
   #note(size: number): void {

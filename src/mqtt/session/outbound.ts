@@ -19,10 +19,11 @@ import { OutboundAliases } from './topic-alias.ts'
 /** Where packets are written: an output, or an array in a test. */
 export interface PacketTarget {
   readonly buffer: Buffer | null
-  readonly unsentBytes: number
-  readonly pendingBytes: number
   reserve(size: number): number
-  append(source: Buffer, start: number, end: number): void
+  /** True where `size` more bytes would be over `max`, and the client has not taken what went before. */
+  isFull(size: number, max: number): boolean
+  /** Called when bytes left: set while something waits for that. */
+  onRoom: (() => void) | null
 }
 
 export type DropReason = 'slow-consumer' | 'too-large' | 'queue-full' | 'expired'
@@ -34,7 +35,7 @@ export interface OutboundOptions {
   clientTopicAliasMax: number
   /** True where the session's queue is in the inbox service: then ids below 32,768 are the queue's. */
   persistent: boolean
-  /** Bytes that may wait in the output before QoS 0 is dropped, and in the queue before QoS 1 and 2 are. */
+  /** Bytes that may wait in the output before QoS 0 is dropped and QoS 1 and 2 wait; the same in their queue. */
   waitingBytesMax: number
   target: PacketTarget
   /** Milliseconds since 1970, for message expiry; asked when a message leaves a queue. */
@@ -44,6 +45,11 @@ export interface OutboundOptions {
 
 /** First packet id that no queue uses in a persistent session: see `FeedEntry.packetId`. */
 const OTHER_IDS = 32_768
+
+/** What an alias adds to a packet: 3 bytes, and one each where the property and the remaining length get longer. */
+const ALIAS_BYTES_MAX = 5
+/** Shorter topics are not longer than their alias: a packet with one is never larger than without. */
+const ALIASED_CHARACTERS_MIN = 5
 
 interface Queued {
   message: Message
@@ -67,7 +73,7 @@ export class Outbound {
   readonly #aliases: OutboundAliases | null
   /** Entries of inboxes by packet id. */
   readonly #entries = new Map<number, Outstanding>()
-  /** What waits for the client's receive maximum, in order. */
+  /** What waits for the client's receive maximum or for room in the output, in order. */
   readonly #queue = new Fifo<Queued>()
   #queueBytes = 0
   readonly #held = new Fifo<{ feed: Feed; entry: FeedEntry }>()
@@ -78,6 +84,8 @@ export class Outbound {
   sentUpTo = 0
   /** Called when room came back after {@link sendMessage} refused. */
   onRoom: (() => void) | null = null
+  #resuming = false
+  readonly #resume = () => this.resume()
 
   constructor(options: OutboundOptions) {
     this.#options = options
@@ -88,7 +96,7 @@ export class Outbound {
   /** Packet ids for a group's entries: committed by the group before they are sent, free again when they are done. */
   readonly groupIds = {
     take: (): number => this.#ids.take(AWAITS_PUBREC),
-    free: (packetId: number): void => this.#ids.free(packetId),
+    free: (packetId: number): void => this.#freeUnused(packetId),
   }
 
   /** Bytes of messages that wait for room. */
@@ -106,11 +114,11 @@ export class Outbound {
   deliver(publication: Publication, target: LocalTarget): void {
     const qos = publication.qos < target.qos ? publication.qos : target.qos
     const retain = publication.retain && target.retainAsPublished
-    if (qos > 0 && this.room <= 0) {
+    if (qos > 0 && (this.room <= 0 || this.#isFull(publication.payloadBytes))) {
       this.#enqueue(publication.message(), qos, retain, target.subscriptionIds)
       return
     }
-    if (qos === 0 && this.#isSlow(publication.payloadBytes)) return this.#options.dropped(1, 'slow-consumer')
+    if (qos === 0 && this.#isFull(publication.payloadBytes)) return this.#options.dropped(1, 'slow-consumer')
     if (retain || target.subscriptionIds.length > 0 || this.#aliases !== null) {
       this.#sendIndividual(publication, qos, retain, false, 0, target.subscriptionIds)
     } else this.#sendTemplate(publication, qos)
@@ -119,10 +127,29 @@ export class Outbound {
   /** Entries pushed by an inbox; those without room wait here, which their feed's credit bounds. */
   deliverEntries(feed: Feed, entries: readonly FeedEntry[]): void {
     for (const entry of entries) {
-      const full = this.#held.length > 0 || this.inFlight >= this.#options.clientReceiveMaximum
-      if (entry.qos > 0 && full) this.#held.push({ feed, entry })
+      if (entry.qos > 0 && (this.#held.length > 0 || this.#mustWait(entry))) this.#hold(feed, entry)
       else this.#sendEntry(feed, entry)
     }
+  }
+
+  /** Ids became free, or the output has room again: what waited leaves, in order. */
+  resume(): void {
+    if (this.#resuming) return // what is sent now may end at once, and calls again
+    this.#resuming = true
+    for (let next = this.#held.peek(); next !== undefined; next = this.#held.peek()) {
+      if (this.#mustWait(next.entry)) break
+      this.#held.shift()
+      this.#sendEntry(next.feed, next.entry)
+    }
+    const max = this.#options.clientReceiveMaximum
+    for (let next = this.#queue.peek(); next !== undefined && this.inFlight < max; next = this.#queue.peek()) {
+      if (this.#isFull(next.message.payload.length)) break
+      this.#queue.shift()
+      this.#sendQueued(next)
+    }
+    this.#resuming = false
+    if (this.#held.length === 0 && this.#queue.length === 0) this.#options.target.onRoom = null
+    if (this.onRoom !== null && this.room > 0) this.onRoom()
   }
 
   /** A message for this client alone, such as a retained one. False where it must wait for room: QoS > 0 only. */
@@ -181,7 +208,7 @@ export class Outbound {
   #free(id: number): void {
     this.#ids.free(id)
     this.inFlight--
-    this.#refill()
+    this.resume()
   }
 
   #onEntryPubrec(id: number, entry: Outstanding, failed: boolean): boolean {
@@ -208,7 +235,23 @@ export class Outbound {
     this.inFlight--
     if (id >= OTHER_IDS && this.#options.persistent && this.#ids.state(id) !== 0) this.#ids.free(id)
     entry.feed.acknowledge(entry.sequence)
-    this.#refill()
+    this.resume()
+  }
+
+  #freeUnused(id: number): void {
+    if (!this.#entries.has(id) && this.#ids.state(id) !== 0) this.#ids.free(id)
+  }
+
+  #mustWait(entry: FeedEntry): boolean {
+    if (this.inFlight >= this.#options.clientReceiveMaximum) return true
+    // An id that an earlier connection chose may be in use by what this one sent before it heard of that.
+    if (entry.packetId === 0 ? this.#ids.full : this.#entries.has(entry.packetId)) return true
+    return entry.message !== null && this.#isFull(entry.message.payload.length)
+  }
+
+  #hold(feed: Feed, entry: FeedEntry): void {
+    this.#held.push({ feed, entry })
+    this.#options.target.onRoom = this.#resume
   }
 
   #sendEntry(feed: Feed, entry: FeedEntry): void {
@@ -222,11 +265,12 @@ export class Outbound {
     const expiry = remainingExpirySeconds(message, this.#options.nowMs())
     if (expiry === 0 && !entry.dup) {
       this.#options.dropped(1, 'expired')
+      this.#freeUnused(entry.packetId)
       if (entry.qos > 0) feed.acknowledge(entry.sequence)
       return
     }
     scratch.fromMessage(message, expiry)
-    if (entry.qos === 0 && this.#isSlow(message.payload.length)) return this.#options.dropped(1, 'slow-consumer')
+    if (entry.qos === 0 && this.#isFull(message.payload.length)) return this.#options.dropped(1, 'slow-consumer')
     const id = entry.packetId === 0 && entry.qos > 0 ? this.#ids.take(AWAITS_PUBREC) : entry.packetId
     if (id >= OTHER_IDS && this.#options.persistent) this.#ids.reserve(id, AWAITS_PUBREC)
     if (entry.qos > 0) {
@@ -284,10 +328,10 @@ export class Outbound {
       options.dropped(1, 'too-large')
       return false
     }
-    if (this.#aliases !== null) {
+    if (this.#aliases !== null && publication.topic.length >= ALIASED_CHARACTERS_MIN) {
       out.topicAlias = this.#aliases.known(publication.topic)
       out.sendTopic = out.topicAlias === 0
-      if (out.topicAlias === 0 && size + 3 <= options.clientPacketBytesMax) {
+      if (out.topicAlias === 0 && size + ALIAS_BYTES_MAX <= options.clientPacketBytesMax) {
         out.topicAlias = this.#aliases.assign(publication.topic)
       }
       size = publishSize(out)
@@ -308,9 +352,8 @@ export class Outbound {
     writeAck(this.#options.target.buffer!, at, PACKET.PUBREL, id, 0, this.#options.version)
   }
 
-  #isSlow(bytes: number): boolean {
-    const target = this.#options.target
-    return target.unsentBytes + target.pendingBytes + bytes > this.#options.waitingBytesMax
+  #isFull(bytes: number): boolean {
+    return this.#options.target.isFull(bytes, this.#options.waitingBytesMax)
   }
 
   #enqueue(message: Message, qos: number, retain: boolean, subscriptionIds: readonly number[]): void {
@@ -318,17 +361,7 @@ export class Outbound {
     if (this.#queueBytes + bytes > this.#options.waitingBytesMax) return this.#options.dropped(1, 'queue-full')
     this.#queue.push({ message, qos, retain, subscriptionIds, bytes })
     this.#queueBytes += bytes
-  }
-
-  /** An id became free: what waited leaves. */
-  #refill(): void {
-    const max = this.#options.clientReceiveMaximum
-    while (this.#held.length > 0 && this.inFlight < max) {
-      const { feed, entry } = this.#held.shift()!
-      this.#sendEntry(feed, entry)
-    }
-    while (this.#queue.length > 0 && this.inFlight < max) this.#sendQueued(this.#queue.shift()!)
-    if (this.onRoom !== null && this.room > 0) this.onRoom()
+    this.#options.target.onRoom = this.#resume
   }
 
   #sendQueued(queued: Queued): void {

@@ -26,6 +26,11 @@ export class PacketIds {
     this.#sizeMax = last - first + 1
   }
 
+  /** True where every id is taken. */
+  get full(): boolean {
+    return this.used === this.#sizeMax
+  }
+
   /** A free id, now in `state`; 0 where every id is taken. [MQTT-2.2.1-4] */
   take(state: number): number {
     if (this.used * 2 >= this.#states.length && !this.#grow() && this.used === this.#states.length) return 0
