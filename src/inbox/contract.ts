@@ -177,7 +177,7 @@ export type InsertResult = 'ok' | 'absent' | 'dropped' | 'repeated'
 export interface FeedOptions {
   /** Most entries outstanding; at most 32,767. */
   credit: number
-  /** Most bytes outstanding. */
+  /** Most bytes outstanding; one entry may go beyond it. */
   bytesMax: number
   /**
    * For groups: gives packet ids above 32,767. With it an entry of QoS 2 gets its id, committed, before it is pushed:

@@ -217,9 +217,14 @@ export class World implements WillPublisher {
     for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
   }
 
+  /** Time passes; then what is due runs, however many slices it takes. */
   async advance(ms: number): Promise<void> {
     this.clock.advance(ms)
     await this.settle()
+    for (let slice = 0; slice < 4; slice++) {
+      this.clock.advance(0)
+      await this.settle()
+    }
   }
 
   get keys(): number {

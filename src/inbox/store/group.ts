@@ -134,7 +134,9 @@ export function bind(draft: Draft, command: Extract<Command, { type: 'member-bin
 /** Called after an insert. */
 export function assign(draft: Draft, box: Box, tally: Tally): void {
   const group = box.group.get()
-  if (group !== null) assignAll(draft, { box, tally, group })
+  if (group?.members.some(({ connection }) => connection !== '') !== true) return
+  box.group.set(group)
+  assignAll(draft, { box, tally, group })
 }
 
 function open(draft: Draft, key: Uint8Array): Opened | null {
