@@ -63,7 +63,7 @@ export class Connection implements Subscriber {
     this.transport = transport
     this.output = new Output(transport, front.flush)
     this.outputBytesMax = front.limits.outputBytesMax
-    this.session = new Session(info.acceptedAtMs, front.limits.connectTimeoutMs)
+    this.session = new Session(info.acceptedAtMs, front.limits)
     this.#reader = new FrameReader(front.limits.packetBytesMax)
     this.control = new Control(this, info)
     transport.onData = (chunk) => this.#onData(chunk)
@@ -76,6 +76,14 @@ export class Connection implements Subscriber {
     return this.#reader.bufferedBytes + this.output.waitingBytes + (this.outbound?.queuedBytes ?? 0)
   }
 
+  /**
+   * When the session must hear of the time, on the monotonic clock. What a client sends while it is not read cannot be
+   * heard: keep-alive then starts anew.
+   */
+  get deadlineMs(): number {
+    return this.#open && this.#blocks > 0 ? Number.POSITIVE_INFINITY : this.session.deadlineMs
+  }
+
   /** The session is open: messages may flow. */
   opened(outbound: Outbound): void {
     const agreement = this.session.agreement!
@@ -83,7 +91,7 @@ export class Connection implements Subscriber {
     this.outbound = outbound
     this.clientPacketBytesMax = agreement.clientPacketBytesMax
     this.individual = agreement.clientTopicAliasMax > 0
-    this.#reader.setPacketBytesMax(this.session.settings!.packetBytesMax)
+    this.#reader.setPacketBytesMax(agreement.packetBytesMax)
     this.#intake = new Intake(this)
     this.#open = true
   }
@@ -112,6 +120,7 @@ export class Connection implements Subscriber {
 
   unblock(): void {
     if (this.session.state === 'closed' || --this.#blocks > 0) return
+    this.session.heardAtMs = this.front.clock.monotonic()
     this.transport.resume()
     if (!this.#parsing) this.#parse()
   }
@@ -222,16 +231,18 @@ export class Connection implements Subscriber {
       // [MQTT-4.3.3-4]: an unknown PUBREC is answered, so that the exchange ends at the client too.
       const unknown = !outbound.onPubrec(packetId, failed) && !failed
       if (unknown) this.writeAck(PACKET.PUBREL, packetId, REASON.PACKET_IDENTIFIER_NOT_FOUND)
-    } else if (this.control.persistent) this.control.releaseQos2(packetId)
-    else {
-      const known = this.#intake!.received.delete(packetId)
+    } else if (this.control.persistent) {
+      this.#intake!.released(packetId)
+      this.control.releaseQos2(packetId)
+    } else {
+      const known = this.#intake!.released(packetId)
       this.writeAck(PACKET.PUBCOMP, packetId, known ? 0 : REASON.PACKET_IDENTIFIER_NOT_FOUND)
     }
   }
 
   /** The answer to a publish, in its turn. */
   writeAnswer(type: number, packetId: number, reasonCode: number): void {
-    if (this.session.state === 'closed') return
+    if (this.session.state === 'closed') return this.control.answered()
     if (this.version < 5 && reasonCode >= 0x80 && reasonCode !== REASON.NOT_AUTHORIZED) {
       // 3.x cannot say no: without its answer the client sends again after it has connected again.
       return this.control.end({ type: 'end', reasonCode, reason: 'A publish was not accepted' })
