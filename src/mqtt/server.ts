@@ -56,7 +56,7 @@ export class MqttServer implements MetricSource {
   /** Opens the listeners; until then nobody can connect. */
   async start(): Promise<readonly Listener[]> {
     const { clock, log } = this.#parts
-    this.#listeners = await openListeners(this.#options.listeners, (transport, info) => this.#accept(transport, info), {
+    this.#listeners = await openListeners(this.#options.listeners, (transport, info) => this.accept(transport, info), {
       clock,
       logger: log,
       admission: this.#admission,
@@ -84,7 +84,15 @@ export class MqttServer implements MetricSource {
     this.#endTicks()
   }
 
-  /** Connections of the process. */
+  /** Serves a client that came to a listener. */
+  accept(transport: Transport, info: ConnectionInfo): void {
+    if (this.#stopping) return transport.destroy()
+    const connection = new Connection(this.#front, transport, info)
+    this.#connections.add(connection)
+    connection.control.onGone = () => this.#connections.delete(connection)
+  }
+
+  /** Connections of the process, until their sessions are given up. */
   get connections(): number {
     return this.#connections.size
   }
@@ -97,20 +105,13 @@ export class MqttServer implements MetricSource {
     sink.counter('flockmq_mqtt_shed_total', 'Connections closed because the process held too much', this.#shed)
   }
 
-  #accept(transport: Transport, info: ConnectionInfo): void {
-    if (this.#stopping) return transport.destroy()
-    const connection = new Connection(this.#front, transport, info)
-    this.#connections.add(connection)
-    connection.control.onGone = () => this.#connections.delete(connection)
-  }
-
   #tick(): void {
     const { clock } = this.#parts
     const now = clock.monotonic()
     let held = 0
     for (const connection of this.#connections) {
       held += connection.heldBytes
-      if (connection.session.deadlineMs <= now) connection.control.end({ type: 'tick' })
+      if (connection.deadlineMs <= now) connection.control.end({ type: 'tick' })
     }
     this.#heldBytes = held
     this.#overloaded = held > this.#options.heldBytesMax || process.memoryUsage.rss() > this.#options.processBytesMax
@@ -120,7 +121,9 @@ export class MqttServer implements MetricSource {
 
   /** Closes those that hold most, until four fifths of the budget are left. */
   #shedLoad(heldBytes: number): void {
-    const heavy = [...this.#connections].filter(({ heldBytes: held }) => held >= SHED_BYTES_MIN)
+    const heavy = [...this.#connections].filter(
+      ({ heldBytes: held, session }) => held >= SHED_BYTES_MIN && session.state !== 'closed',
+    )
     heavy.sort((a, b) => b.heldBytes - a.heldBytes)
     let excess = heldBytes - this.#options.heldBytesMax * 0.8
     for (const connection of heavy) {

@@ -20,6 +20,9 @@ export interface AttachRefusal {
   serverReference?: string
 }
 
+/** Nobody is there any more to be told: the session stays with whoever came later. */
+const GONE: AttachRefusal = { reasonCode: REASON.UNSPECIFIED_ERROR, reason: 'The client left' }
+
 /**
  * Makes a connection the owner of its session: the older connection of the client id is gone, what the inbox service
  * must know is committed, when this resolves. Never rejects.
@@ -35,7 +38,11 @@ export async function attach(
   connect: Connect,
 ): Promise<AttachOutcome | AttachRefusal> {
   try {
-    const refusal = await judge(front, connection, agreement, connect)
+    const denial = await judge(front, connection, agreement, connect)
+    if (denial !== null) return denial
+    if (connection.session.state === 'closed') return GONE
+    // Counted and claimed in one go: of many that come at once no more get in than may.
+    const refusal = front.refuses(connection.tenant, agreement.clientId)
     if (refusal !== null) return refusal
     const older = front.registry.claim(connection.tenant, agreement.clientId, who)
     if (older !== null) await older
@@ -65,8 +72,6 @@ async function judge(
     const reasonCode = redirect.permanent ? REASON.SERVER_MOVED : REASON.USE_ANOTHER_SERVER
     return { reasonCode, reason: 'Use another server', serverReference: redirect.reference }
   }
-  const refusal = front.refuses(tenant, agreement.clientId)
-  if (refusal !== null) return refusal
   const { will } = connect
   if (will === null) return null
   if (!front.router.allowsTopic(tenant, will.topic, Buffer.byteLength(will.topic))) {
@@ -82,9 +87,10 @@ async function attachSession(
   connection: Connection,
   agreement: Agreement,
   connect: Connect,
-): Promise<AttachOutcome> {
+): Promise<AttachOutcome | AttachRefusal> {
   const key = { tenant: connection.tenant, inbox: agreement.clientId as InboxId }
   const needed = agreement.expirySeconds > 0 || connect.will !== null || (await front.inbox.head(key)) !== null
+  if (connection.session.state === 'closed') return GONE
   if (!needed) return { owner: null, persistent: false, sessionPresent: false, subscriptions: [] }
   const { identity, settings } = connection.session
   const request: AttachRequest = {

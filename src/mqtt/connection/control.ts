@@ -1,7 +1,7 @@
 import { BrokerError } from '../../base/errors.ts'
 import type { Message, QoS } from '../../base/message.ts'
 import type { InboxSubscription, Owner } from '../../inbox/index.ts'
-import type { AuthRequest, AuthResult, ExtendedAuthResult, Identity } from '../../plugin/index.ts'
+import type { AuthRequest, AuthResult, ExtendedAuthResult, Identity, SubscribeDecision } from '../../plugin/index.ts'
 import {
   type Connect,
   type DecodeError,
@@ -55,8 +55,11 @@ export class Control implements Registered {
   #request: AuthRequest | null = null
   #waitsForAnswers = false
   #openedAtMs = 0
+  /** While it is not known whether the session becomes this connection's. */
+  #attaching: ReturnType<typeof attach> | null = null
   #gone: Promise<void> | null = null
   #settled: (() => void) | null = null
+  /** Called once the session is given up, last of all. */
   onGone: (() => void) | null = null
 
   constructor(connection: Connection, info: ConnectionInfo) {
@@ -71,8 +74,7 @@ export class Control implements Registered {
   onPacket(packet: Packet): void {
     switch (packet.type) {
       case 'connect':
-        this.#version = packet.version
-        this.#clientId = packet.clientId === '' ? this.#front.assignClientId() : packet.clientId
+        if (this.#connection.session.state === 'new') this.#begin(packet)
         return this.end({ type: 'connect', packet })
       case 'subscribe':
         return this.#authorizeSubscribe(packet)
@@ -88,6 +90,14 @@ export class Control implements Registered {
     }
     // [MQTT-3.1.0-1]: the first packet is CONNECT; the rest is for the client to receive.
     this.end({ type: 'end', reasonCode: REASON.PROTOCOL_ERROR, reason: `An unexpected ${packet.type.toUpperCase()}` })
+  }
+
+  /** What holds from CONNECT on, before anything is agreed on: how packets look, and how large they may be. */
+  #begin(packet: Connect): void {
+    this.#version = packet.version
+    this.#connection.version = packet.version
+    this.#connection.clientPacketBytesMax = packet.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
+    this.#clientId = packet.clientId === '' ? this.#front.assignClientId() : packet.clientId
   }
 
   decodeFailed(error: DecodeError): void {
@@ -256,7 +266,6 @@ export class Control implements Registered {
 
   #authenticateExtended(effect: Extract<Effect, { type: 'authenticate-extended' }>): void {
     const { session } = this.#connection
-    if (effect.reauthentication) this.#exchange = {}
     const connect = this.#request ?? toAuthRequest(session.connect!, this.#clientId, this.info)
     this.#request = connect
     const { method, data, reauthentication } = effect
@@ -270,6 +279,7 @@ export class Control implements Registered {
   }
 
   #authenticated(result: ExtendedAuthResult): void {
+    if (result.result !== 'continue') this.#exchange = {}
     const settings = result.result === 'accepted' ? this.#front.settings.of(result.identity.tenant) : null
     this.end({ type: 'authenticated', result, settings, assignedClientId: this.#clientId })
   }
@@ -278,14 +288,12 @@ export class Control implements Registered {
     const connection = this.#connection
     connection.tenant = connection.session.identity!.tenant
     connection.clientId = agreement.clientId
-    this.#blockFor(attach(this.#front, connection, this, agreement, packet), (outcome) => {
+    const attaching = attach(this.#front, connection, this, agreement, packet)
+    this.#attaching = attaching
+    this.#blockFor(attaching, (outcome) => {
+      if (connection.session.state === 'closed') return
+      this.#attaching = null
       if ('reasonCode' in outcome) return this.end({ type: 'refused', ...outcome })
-      if (connection.session.state === 'closed') {
-        // The client left while its session was attached: it is given up again.
-        this.owner = outcome.owner
-        this.#gone = this.#detach({ expirySeconds: null, discardWill: false })
-        return
-      }
       this.#resumed = outcome.subscriptions
       this.end({ type: 'attached', attachment: outcome })
     })
@@ -336,15 +344,20 @@ export class Control implements Registered {
     this.#subscriptions?.close()
     const unanswered = connection.unanswered
     connection.closed()
-    this.onGone?.()
     this.#gone = this.#giveUp(effect, unanswered)
   }
 
   async #giveUp(effect: Extract<Effect, { type: 'close' }>, unanswered: number): Promise<void> {
     const { tenant, clientId, session } = this.#connection
+    if (this.#attaching !== null) {
+      // The client left while its session was attached: it is given up again.
+      const outcome = await this.#attaching
+      if (!('reasonCode' in outcome)) this.owner = outcome.owner
+    }
     if (unanswered > 0) await this.#settle()
     if (this.owner !== null) await this.#detach(effect.detach)
     if (session.agreement !== null) this.#front.registry.release(tenant, clientId, this)
+    this.onGone?.()
   }
 
   /** Publishes that were read are settled before somebody else may go on with the session. */
@@ -381,8 +394,8 @@ export class Control implements Registered {
       return this.end({ type: 'subscribe', packet, allowed: packet.subscriptions.map(() => true) })
     }
     const answers = packet.subscriptions.map(({ filter, qos }) => permissions.subscribe(filter, qos))
-    if (answers.every((answer) => typeof answer === 'boolean')) {
-      return this.end({ type: 'subscribe', packet, allowed: answers as boolean[] })
+    if (!answers.some((answer) => answer instanceof Promise)) {
+      return this.end({ type: 'subscribe', packet, allowed: answers as SubscribeDecision[] })
     }
     this.#blockFor(Promise.all(answers), (allowed) => this.end({ type: 'subscribe', packet, allowed }))
   }
