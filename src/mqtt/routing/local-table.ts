@@ -84,13 +84,12 @@ export class LocalTable {
       table.groups.set(name, known)
     }
     const member = known.members.findIndex((candidate) => candidate.subscriber === who)
-    if (member >= 0) {
-      known.members[member] = toTarget(who, options)
-      return known.route.wait(done, null)
+    if (member >= 0) known.members[member] = toTarget(who, options)
+    else {
+      known.members.push(toTarget(who, options))
+      this.subscriptions++
+      known.route.begin()
     }
-    known.members.push(toTarget(who, options))
-    this.subscriptions++
-    known.route.begin()
     const count = known.members.length
     known.route.wait(done, (finished) => this.#change('add', { ...key, kind: 'group', count }, finished))
   }
@@ -163,11 +162,11 @@ class NodeRoute {
   }
 
   /** Calls back when the latest add is applied; starts it with `start` where it is not under way. */
-  wait(done: RouteDone, start: ((finished: RouteDone) => void) | null): void {
+  wait(done: RouteDone, start: (finished: RouteDone) => void): void {
     const generation = this.#generation
     if (this.#present === generation) return done(null)
     this.#waiting.push({ generation, done })
-    if (this.#started === generation || start === null) return
+    if (this.#started === generation) return
     this.#started = generation
     start((error) => this.#finished(generation, error))
   }

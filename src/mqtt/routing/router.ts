@@ -7,7 +7,7 @@
 import type { InboxId, TenantId } from '../../base/ids.ts'
 import type { Logger } from '../../base/logging.ts'
 import type { Message } from '../../base/message.ts'
-import type { Dist, MatchedGroup, MatchedInbox, SubBroker, TopicEntry } from '../../dist/index.ts'
+import type { Dist, MatchedGroup, MatchedInbox, Route, SubBroker, TopicEntry } from '../../dist/index.ts'
 import type { Dedup, Inbox, InsertResult, InsertTarget } from '../../inbox/index.ts'
 import type { SettingsSource } from '../../plugin/index.ts'
 import type { Retain } from '../../retain/index.ts'
@@ -71,15 +71,11 @@ export class Router {
   allowsTopic(tenant: TenantId, topic: string, bytes: number): boolean {
     const settings = this.#parts.settings.of(tenant)
     if (bytes > settings.topicBytesMax) return false
-    let levels = 1
-    let levelStart = 0
-    for (let i = 0; i <= topic.length; i++) {
-      if (i < topic.length && topic.charCodeAt(i) !== 0x2f) continue
-      if (i - levelStart > settings.topicLevelBytesMax) return false
-      levelStart = i + 1
-      if (i < topic.length) levels++
-    }
-    return levels <= settings.topicLevelsMax
+    const levels = topic.split('/')
+    if (levels.length > settings.topicLevelsMax) return false
+    // Where all of it is short enough, so is each level.
+    if (bytes <= settings.topicLevelBytesMax) return true
+    return levels.every((level) => Buffer.byteLength(level) <= settings.topicLevelBytesMax)
   }
 
   fanout(entry: TopicEntry): Fanout {
@@ -210,21 +206,23 @@ export class Router {
 
   /** The session is gone or newer: its route goes by incarnation, so that a newer one stays. */
   #removeStale(tenant: TenantId, target: InsertTarget, entry: TopicEntry): void {
-    const matched = entry.inboxes.find((inbox) => inbox.inbox === target.inbox)
+    const { inbox, incarnation } = target
+    const matched = entry.inboxes.find((candidate) => candidate.inbox === inbox)
     for (const { filter, ...options } of matched?.subscriptions ?? []) {
-      this.#parts.dist.changeWith(
-        {
-          op: 'remove',
-          tenant,
-          filter,
-          receiver: { kind: 'inbox', inbox: target.inbox, options },
-          incarnation: target.incarnation,
-        },
-        (error) => {
-          if (error) this.#parts.log.warn({ err: error, tenant, filter }, 'Could not remove a stale route')
-        },
-      )
+      this.#removeRoute({ tenant, filter, receiver: { kind: 'inbox', inbox, options }, incarnation })
     }
+    for (const { group, filter, ordered, members } of entry.groups) {
+      const member = members.find((candidate) => candidate.kind === 'inbox' && candidate.inbox === inbox)
+      if (member === undefined) continue
+      this.#removeRoute({ tenant, filter, receiver: { kind: 'group', group, ordered, member }, incarnation })
+    }
+  }
+
+  #removeRoute(route: Route): void {
+    const { tenant, filter } = route
+    this.#parts.dist.changeWith({ op: 'remove', ...route }, (error) => {
+      if (error) this.#parts.log.warn({ err: error, tenant, filter }, 'Could not remove a stale route')
+    })
   }
 
   #retain(tenant: TenantId, publication: Publication, waiter: Waiter): void {
@@ -288,7 +286,7 @@ function sendPlain(publication: Publication, subscribers: readonly Subscriber[],
 /** Appends `count` QoS 0 packets of `size` bytes in all, or drops them where the client is too slow. */
 export function sendQos0(subscriber: Subscriber, buffer: Buffer, start: number, size: number, count: number): void {
   const output = subscriber.output
-  if (output.unsentBytes + output.pendingBytes + size > subscriber.outputBytesMax) {
+  if (output.isFull(size, subscriber.outputBytesMax)) {
     subscriber.dropped(count, 'slow-consumer')
     return
   }
