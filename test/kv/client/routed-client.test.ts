@@ -116,6 +116,19 @@ describe('commands', () => {
     expect(done).toEqual(['a1:ok', 'a2:ok', 'a3:ok'])
   })
 
+  test('an error of an earlier attempt says nothing about this one', async () => {
+    const { world, call, look, flush } = setup({ attemptMs: 300 })
+    call('a1')
+    await flush()
+    const [first] = look()
+    await world.run(450)
+    expect(look()).toHaveLength(1)
+    first!.fail('NOT_LEADER')
+    first!.fail('RANGE_HALTED')
+    await world.run(100)
+    expect(look()).toEqual([])
+  })
+
   test('silence is a doubt', async () => {
     const { world, call, look, flush } = setup({ attemptMs: 300 })
     call('a1')
@@ -177,17 +190,18 @@ describe('commands', () => {
     await flush()
     look()[0]!.ok()
     call('a2')
+    call('a3')
     await flush()
     const [before] = look()
     before!.fail('SEQUENCE_GAP', { applied: 0 })
     await world.run(1_000)
     const [after] = look()
-    expect(after!.shape).toBe('r1[0>1] a2')
+    expect(after!.shape).toBe('r1[0>1] a2 a3')
     expect(after!.batch.run.stream).not.toBe(before!.batch.run.stream)
-    before!.ok()
+    before!.answer(null, ['old', 'old'])
     expect(done).toEqual(['a1:ok'])
     after!.ok()
-    expect(done).toEqual(['a1:ok', 'a2:ok'])
+    expect(done).toEqual(['a1:ok', 'a2:ok', 'a3:ok'])
   })
 
   test('a batch that overtook another one is no reason for a new stream', async () => {
@@ -255,6 +269,9 @@ describe('splits', () => {
 
   test('calls move with their numbers, and name the one before them on their way', async () => {
     const { call, look, flush, done } = setup()
+    call('m0')
+    await flush()
+    look()[0]!.ok()
     for (const word of ['a1', 'z1', 'a2', 'z2']) call(word)
     await flush()
     look()[0]!.fail('EPOCH_MISMATCH', { descriptors: [left, right] })
@@ -263,8 +280,9 @@ describe('splits', () => {
     await flush()
     const batches = look()
     expect(batches.map((each) => each.shape).toSorted()).toEqual(
-      ['r1[0>1] a1', 'r1[1>3] a2', 'r1[3>5] a3', 'r2[0>2] z1', 'r2[2>4] z2 z3'].toSorted(),
+      ['r1[1>2] a1', 'r1[2>4] a2', 'r1[4>6] a3', 'r2[1>3] z1', 'r2[3>5] z2 z3'].toSorted(),
     )
+    expect(batches.map((each) => each.batch.run.answered)).toEqual([1, 1, 1, 1, 1])
     for (const each of batches) each.ok()
     expect(done.filter((each) => each.startsWith('z'))).toEqual(['z1:ok', 'z2:ok', 'z3:ok'])
     expect(done.filter((each) => each.startsWith('a'))).toEqual(['a1:ok', 'a2:ok', 'a3:ok'])
@@ -341,6 +359,15 @@ describe('queries', () => {
     expect(asked.length).toBeGreaterThan(2)
     asked[0]!.answer(null, 'late, and good')
     expect(await answer).toBe('late, and good')
+    const again = client.query(bytes('a'), 'q').catch(() => {})
+    const late = asked.at(-1)!
+    await world.run(450)
+    const attempts = asked.length
+    late.answer(new BrokerError('NOT_LEADER', 'late'), null)
+    await world.run(50)
+    expect(asked).toHaveLength(attempts)
+    asked.at(-1)!.answer(null, 'good')
+    await again
     const slow = client.query(bytes('a'), 'q', { deadlineMs: 2_000 })
     const failed = slow.catch((error: BrokerError) => error.code)
     await world.run(3_000)

@@ -124,6 +124,13 @@ describe('range', () => {
     expect(apply([run(1, 2, 1)], [append('a', 'y')], 3_000).runs[0]!.responses).toEqual([{ length: 2, nowMs: 5_000 }])
   })
 
+  test('nor does it where an entry was proposed before the one ahead of it was known', () => {
+    const { range, append, apply } = setup()
+    const early = range.propose([run(1, 2, 1)], [append('a', 'y')], 3_000)
+    apply([run(0, 1, 1)], [append('a', 'x')], 5_000)
+    expect(range.apply(early)).toMatchObject({ nowMs: 5_000, runs: [{ responses: [{ length: 2, nowMs: 5_000 }] }] })
+  })
+
   test('a throw in mutate halts the range, and changes nothing', () => {
     const { range, append, apply } = setup()
     apply([run(0, 1, 1)], [append('a', 'x')])

@@ -3,6 +3,7 @@ import { silentLogger } from '../../../src/base/logging.ts'
 import type { MetricLabels } from '../../../src/base/metrics.ts'
 import type { BatchAnswer } from '../../../src/kv/client/transport.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
+import type { StoreLimits } from '../../../src/kv/store/limits.ts'
 import { Store, type StoreOptions } from '../../../src/kv/store/store.ts'
 import { World } from '../../sim/world.ts'
 import { bytes, Toy, type ToyCommand, ToyObserver, type ToyResponse } from '../toy.ts'
@@ -121,6 +122,18 @@ describe.each(['memory', 'simulated'] as const)('store on the %s engine', (disk)
 })
 
 describe('store', () => {
+  test('the timer follows what comes to be due earlier', async () => {
+    const { world, append, read } = setup()
+    const startMs = world.clock.now()
+    await world.resolve(append('a', 'x', startMs + 50_000))
+    await world.resolve(append('z', 'x', startMs + 5_000))
+    await world.run(5_100)
+    expect(await world.resolve(read('z'))).toBeNull()
+    expect(await world.resolve(read('a'))).toBe('x')
+    await world.run(45_000)
+    expect(await world.resolve(read('a'))).toBeNull()
+  })
+
   test('a service that is due and has nothing to do is not asked in a circle', async () => {
     const toy = new Toy()
     let asked = 0
@@ -147,36 +160,75 @@ describe('store', () => {
     expect(await world.resolve(stale)).toBe('x')
   })
 
-  test('beyond the bound a batch is refused, and nothing of it applied', async () => {
+  /** A store that is reached without a client: nothing is sent again. */
+  function bare(limits: Partial<StoreLimits>) {
     const world = new World({ seed: 1 })
+    const disk = world.process('s1').disk('db')
     const store = new Store({
-      ...{ engine: world.process('s1').disk('db'), clock: world.clock, random: world.random, storeId: 's1' },
-      ...{ log: silentLogger, defer: world.defer, limits: { commandsMax: 3, bytesMax: 1_000 } },
+      ...{ engine: disk, clock: world.clock, random: world.random, storeId: 's1' },
+      ...{ log: silentLogger, defer: world.defer, limits },
     })
     const transport = store.open(new Toy(), new ToyObserver())
-    expect(() => store.open(new Toy(), new ToyObserver())).toThrow('twice')
     const results: string[] = []
     const answer: BatchAnswer<ToyResponse> = (error) => results.push(error?.code ?? 'ok')
-    const propose = (first: number, count: number, size: number) =>
+    const propose = (first: number, count: number, bytesOfBatch = 10) =>
       transport.propose(
         's1',
         {
-          ...{ range: 'inbox-1', epochVersion: 1, bytes: size, keys: [] },
+          ...{ range: 'inbox-1', epochVersion: 1, bytes: bytesOfBatch, keys: [] },
           run: { stream: 'c', previous: first - 1, first, count, answered: 0 },
           commands: Array.from({ length: count }, () => ({ type: 'append' as const, key: 'a', word: 'x' })),
         },
         answer,
       )
-    propose(1, 2, 10)
-    propose(3, 2, 10)
+    return { world, disk, store, results, propose }
+  }
+
+  test('beyond the bound a batch is refused, and nothing of it applied', async () => {
+    const { world, store, results, propose } = bare({ commandsMax: 3, bytesMax: 1_000 })
+    expect(() => store.open(new Toy(), new ToyObserver())).toThrow('twice')
+    propose(1, 2)
+    propose(3, 2)
     propose(3, 1, 1_000)
-    propose(3, 1, 10)
+    propose(3, 1)
     await world.runUntil(() => results.length === 4)
     expect(results.toSorted()).toEqual(['OVERLOADED', 'OVERLOADED', 'ok', 'ok'])
-    propose(4, 3, 10)
+    propose(4, 3)
     await world.runUntil(() => results.length === 5)
     expect(results[4]).toBe('ok')
-    expect(store.ranges().every((each) => each.commands === 0 && each.bytes === 0)).toBe(true)
+    expect(store.ranges()[0]).toMatchObject({ commands: 0, bytes: 0 })
+  })
+
+  test('an entry is bounded; what is left follows in the next turns', async () => {
+    const { world, store, results, propose } = bare({ entryCommandsMax: 4 })
+    for (let i = 0; i < 5; i++) propose(1 + i * 3, 3)
+    await world.runUntil(() => results.length === 5, 1_000)
+    expect(store.ranges()[0]!.index).toBe(5)
+    for (let i = 0; i < 5; i++) propose(16 + i * 2, 2)
+    await world.runUntil(() => results.length === 10, 1_000)
+    expect(store.ranges()[0]!.index).toBe(8)
+  })
+
+  test('batches that waited behind a split are refused and no longer counted', async () => {
+    const { world, store, results, propose } = bare({})
+    propose(1, 1)
+    await world.runUntil(() => results.length === 1)
+    const split = store.split('inbox', bytes('km'))
+    propose(2, 2)
+    await world.resolve(split)
+    await world.runUntil(() => results.length === 2)
+    expect(results).toEqual(['ok', 'EPOCH_MISMATCH'])
+    expect(store.ranges()[0]).toMatchObject({ commands: 0, bytes: 0 })
+  })
+
+  test('a failed write ends what is queued behind it', async () => {
+    const { world, disk, results, propose } = bare({})
+    propose(1, 1)
+    world.step()
+    propose(2, 1)
+    disk.failNext()
+    await world.runUntil(() => results.length === 2, 100)
+    expect(results).toEqual(['STORAGE_FAILED', 'STORAGE_FAILED'])
   })
 
   test('while a batch is under way the next one gathers', async () => {
@@ -193,17 +245,6 @@ describe('store', () => {
     simulated.resume()
     await world.resolve(Promise.all(appends))
     expect(engine.stats().batches).toBe(before + 2)
-  })
-
-  test('an entry is bounded; what is left follows in the next turn', async () => {
-    const { world, append, store } = setup({ limits: { entryCommandsMax: 4 }, splits: [] })
-    const batches: Promise<unknown>[] = []
-    for (let i = 0; i < 5; i++) {
-      batches.push(append('a', 'x'), append('a', 'y'), append('a', 'z'))
-      world.step()
-    }
-    await world.resolve(Promise.all(batches))
-    expect(store.ranges()[0]!.index).toBeGreaterThan(1)
   })
 
   test('a failed write stops the store, and says so', async () => {
