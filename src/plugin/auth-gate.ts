@@ -10,6 +10,7 @@ import type {
   ExtendedAuthResult,
   Identity,
   Permissions,
+  SubscribeDecision,
 } from './contract.ts'
 import { type Asker, type GuardOptions, isPromise, PluginGuard } from './plugin-guard.ts'
 
@@ -112,8 +113,9 @@ class GuardedPermissions implements Permissions {
     return this.#check('publish', () => this.#permissions.publish(topic, qos, retain))
   }
 
-  subscribe(filter: string, qos: QoS): boolean | Promise<boolean> {
-    return this.#check('subscribe', () => this.#permissions.subscribe(filter, qos))
+  subscribe(filter: string, qos: QoS): SubscribeDecision | Promise<SubscribeDecision> {
+    const ask = () => this.#permissions.subscribe(filter, qos)
+    return this.#guard.ask<SubscribeDecision>('subscribe', this.#asker, ask, isSubscribeDecision, () => false)
   }
 
   receive(topic: string): boolean {
@@ -127,6 +129,10 @@ class GuardedPermissions implements Permissions {
 
 function isBoolean(answer: unknown): boolean {
   return typeof answer === 'boolean'
+}
+
+function isSubscribeDecision(answer: unknown): boolean {
+  return isBoolean(answer) || (typeof answer === 'number' && answer >= 0x80 && isReasonCode(answer))
 }
 
 function isAuthResult(answer: AuthResult): boolean {

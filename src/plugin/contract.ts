@@ -47,11 +47,15 @@ export interface Identity {
   responseInformation?: string | null
 }
 
+/** True = allowed. */
+export type SubscribeDecision = boolean | number
+
 /** What a client may do. `all` spares every check. */
 export interface Permissions {
   readonly all: boolean
   publish(topic: string, qos: QoS, retain: boolean): boolean | Promise<boolean>
-  subscribe(filter: string, qos: QoS): boolean | Promise<boolean>
+  /** False is 0x87; a number is the MQTT 5 reason code of another refusal, 0x80 or more. */
+  subscribe(filter: string, qos: QoS): SubscribeDecision | Promise<SubscribeDecision>
   /** Asked for a message of a wildcard subscription before delivery of a retained message. */
   receive(topic: string): boolean
 }

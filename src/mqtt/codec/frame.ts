@@ -80,6 +80,16 @@ export class FrameReader {
     this.#at = 0
   }
 
+  /** Puts the frame that was just presented back: the next call of {@link next} gives it again. */
+  unread(): void {
+    if (this.buffer === this.#chunk) {
+      this.#at = this.start
+      return
+    }
+    this.#chunk = Buffer.concat([this.buffer.subarray(this.start, this.end), this.#chunk.subarray(this.#at)])
+    this.#at = 0
+  }
+
   /** Finds the next frame. A failure is final: the stream has lost its framing. */
   next(): FrameStatus {
     if (this.#failure !== 0) return this.#failure

@@ -57,6 +57,8 @@ export class Connection implements Subscriber {
   /** Reasons not to read on: an answer is awaited, or the turn is over. */
   #blocks = 0
   #parsing = false
+  #subscribing = 0
+  #publishWaits = false
 
   constructor(front: FrontEnd, transport: Transport, info: ConnectionInfo) {
     this.front = front
@@ -125,6 +127,23 @@ export class Connection implements Subscriber {
     if (!this.#parsing) this.#parse()
   }
 
+  /** A SUBSCRIBE is under way: the client's own publishes wait for it, so that they find its subscriptions. */
+  subscribeBegan(): void {
+    this.#subscribing++
+  }
+
+  subscribeEnded(): void {
+    this.#subscribing--
+    if (this.#subscribing > 0 || !this.#publishWaits) return
+    this.#publishWaits = false
+    this.unblock()
+  }
+
+  /** True while nothing is read: its silence is ours. */
+  get blocked(): boolean {
+    return this.#blocks > 0
+  }
+
   /** The turn gives time again. */
   resume(): void {
     this.unblock()
@@ -188,8 +207,15 @@ export class Connection implements Subscriber {
         if (status !== FRAME_MORE) this.#malformed(status === FRAME_TOO_LARGE)
         break
       }
-      if (reader.first >> 4 === PACKET.PUBLISH && this.#open) this.#intake!.onPublish(reader)
-      else this.#onOther(reader)
+      if (reader.first >> 4 === PACKET.PUBLISH && this.#open) {
+        if (this.#subscribing > 0) {
+          this.#publishWaits = true
+          reader.unread()
+          this.block()
+          break
+        }
+        this.#intake!.onPublish(reader)
+      } else this.#onOther(reader)
       if ((++count & (PACKETS_PER_LOOK - 1)) === 0 && turn.exhausted() && reader.pending()) {
         this.block()
         turn.later(this)

@@ -22,6 +22,7 @@ import { attach } from './attach.ts'
 import type { Connection } from './connection.ts'
 import type { FrontEnd } from './front-end.ts'
 import { PersistentSubscriptions } from './persistent-subscriptions.ts'
+import { reasonWord } from './reason-words.ts'
 import type { Registered } from './registry.ts'
 import { RetainedStream } from './retained-stream.ts'
 import type { Subscriptions } from './subscriptions.ts'
@@ -228,6 +229,7 @@ export class Control implements Registered {
         return this.#await(this.#subscriptions!.subscribe(effect.filters), (outcomes) => {
           this.end({ type: 'subscribed', packetId: effect.packetId, outcomes })
           this.#retained.settled()
+          this.#connection.subscribeEnded()
         })
       case 'unsubscribe':
         return this.#await(this.#subscriptions!.unsubscribe(effect.filters), (existed) =>
@@ -389,6 +391,7 @@ export class Control implements Registered {
       return this.end({ type: 'end', reasonCode: REASON.PROTOCOL_ERROR, reason: 'An unexpected SUBSCRIBE' })
     }
     this.#retained.expect()
+    this.#connection.subscribeBegan()
     const permissions = session.identity!.permissions
     if (permissions.all) {
       return this.end({ type: 'subscribe', packet, allowed: packet.subscriptions.map(() => true) })
@@ -467,36 +470,4 @@ function toAuthRequest(packet: Connect, clientId: string, info: ConnectionInfo):
     certificate: info.certificate,
     userProperties: packet.properties.userProperties ?? [],
   }
-}
-
-const WORDS: ReadonlyMap<number, string> = new Map<number, string>([
-  [REASON.SUCCESS, 'by-client'],
-  [REASON.DISCONNECT_WITH_WILL, 'by-client'],
-  [REASON.MALFORMED_PACKET, 'malformed'],
-  [REASON.PROTOCOL_ERROR, 'protocol-error'],
-  [REASON.NOT_AUTHORIZED, 'not-authorized'],
-  [REASON.SERVER_UNAVAILABLE, 'unavailable'],
-  [REASON.SERVER_BUSY, 'server-busy'],
-  [REASON.SERVER_SHUTTING_DOWN, 'stopping'],
-  [REASON.SESSION_TAKEN_OVER, 'taken-over'],
-  [REASON.TOPIC_NAME_INVALID, 'topic-invalid'],
-  [REASON.TOPIC_FILTER_INVALID, 'filter-invalid'],
-  [REASON.RECEIVE_MAXIMUM_EXCEEDED, 'receive-maximum'],
-  [REASON.TOPIC_ALIAS_INVALID, 'topic-alias'],
-  [REASON.PACKET_TOO_LARGE, 'packet-too-large'],
-  [REASON.QUOTA_EXCEEDED, 'quota'],
-  [REASON.ADMINISTRATIVE_ACTION, 'kicked'],
-  [REASON.PAYLOAD_FORMAT_INVALID, 'payload-format'],
-  [REASON.RETAIN_NOT_SUPPORTED, 'unsupported'],
-  [REASON.QOS_NOT_SUPPORTED, 'unsupported'],
-  [REASON.USE_ANOTHER_SERVER, 'redirected'],
-  [REASON.SERVER_MOVED, 'redirected'],
-])
-
-function reasonWord(reasonCode: number, opened: boolean): string {
-  if (reasonCode === REASON.KEEP_ALIVE_TIMEOUT) return opened ? 'keep-alive' : 'timeout'
-  if (reasonCode === REASON.BAD_USER_NAME_OR_PASSWORD) return opened ? 'auth-failed' : 'bad-credentials'
-  if (reasonCode === REASON.UNSUPPORTED_PROTOCOL_VERSION) return 'protocol-version'
-  if (reasonCode === REASON.CLIENT_IDENTIFIER_NOT_VALID) return 'client-id'
-  return WORDS.get(reasonCode) ?? 'connection-lost'
 }

@@ -1,6 +1,6 @@
 import type { SubscriptionOptions } from '../../dist/index.ts'
 import type { Owner } from '../../inbox/index.ts'
-import type { ExtendedAuthResult, Identity, TenantSettings } from '../../plugin/index.ts'
+import type { ExtendedAuthResult, Identity, SubscribeDecision, TenantSettings } from '../../plugin/index.ts'
 import type { Auth, Connect, Disconnect, Packet, Subscribe, Unsubscribe } from '../codec/index.ts'
 import type { Agreement } from './negotiate.ts'
 
@@ -13,7 +13,7 @@ export type Input =
   /** The session could not be attached, or the balancer sends the client elsewhere. */
   | { type: 'refused'; reasonCode: number; reason: string; serverReference?: string }
   /** `allowed` answers for each filter of the packet. */
-  | { type: 'subscribe'; packet: Subscribe; allowed: readonly boolean[] }
+  | { type: 'subscribe'; packet: Subscribe; allowed: readonly SubscribeDecision[] }
   | { type: 'subscribed'; packetId: number; outcomes: readonly FilterOutcome[] }
   | { type: 'unsubscribe'; packet: Unsubscribe }
   | { type: 'unsubscribed'; packetId: number; existed: readonly boolean[] }

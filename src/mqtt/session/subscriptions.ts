@@ -1,6 +1,13 @@
 import { hasWildcard, isShared } from '../../base/topic.ts'
-import type { TenantSettings } from '../../plugin/index.ts'
-import { type ProtocolVersion, REASON, type Subscribe, type Subscription } from '../codec/index.ts'
+import type { SubscribeDecision, TenantSettings } from '../../plugin/index.ts'
+import {
+  isReasonAllowed,
+  PACKET,
+  type ProtocolVersion,
+  REASON,
+  type Subscribe,
+  type Subscription,
+} from '../codec/index.ts'
 import type { FilterRequest } from './effects.ts'
 
 /**
@@ -9,7 +16,7 @@ import type { FilterRequest } from './effects.ts'
  */
 export function judgeSubscribe(
   packet: Subscribe,
-  allowed: readonly boolean[],
+  allowed: readonly SubscribeDecision[],
   version: ProtocolVersion,
   settings: TenantSettings,
 ): FilterRequest[] {
@@ -31,7 +38,7 @@ function judge(
   subscription: Subscription,
   index: number,
   identifier: number,
-  allowed: boolean,
+  allowed: SubscribeDecision,
   settings: TenantSettings,
 ): number {
   const filter = subscription.filter
@@ -42,6 +49,9 @@ function judge(
     return REASON.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED
   }
   if (!fits(filter, settings)) return REASON.TOPIC_FILTER_INVALID
+  if (typeof allowed === 'number') {
+    return isReasonAllowed(PACKET.SUBACK, allowed, true) ? allowed : REASON.UNSPECIFIED_ERROR
+  }
   return allowed ? 0 : REASON.NOT_AUTHORIZED
 }
 
