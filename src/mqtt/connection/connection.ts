@@ -232,7 +232,8 @@ export class Connection implements Subscriber {
     const type = reader.first >> 4
     if (this.#open) {
       if (type >= PACKET.PUBACK && type <= PACKET.PUBCOMP) return this.#onAck(reader)
-      if (isPingreq(reader.first, reader.body, reader.end)) {
+      // A length in more bytes than needed is for the decoder to refuse [MQTT-1.5.5-1].
+      if (reader.body - reader.start === 2 && isPingreq(reader.first, reader.body, reader.end)) {
         this.front.events.report('client.pinged', this.tenant, this.clientId, 0, {})
         const at = this.output.reserve(2)
         writePingresp(this.output.buffer!, at)
