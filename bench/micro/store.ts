@@ -1,4 +1,8 @@
-/** CPU of a command's way through client, range, engine and back: build with rolldown, run with node. */
+/**
+ * What a command costs on its way through client, store, range and memory engine and back, by commands a turn.
+ *
+ *     npx tsc -p bench/tsconfig.json && node build/dev/bench/micro/store.js
+ */
 import { seededRandom, systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logging.ts'
 import type { Write } from '../../src/kv/engine/engine.ts'

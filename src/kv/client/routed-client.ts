@@ -57,7 +57,8 @@ const TICK_MS = 100
  * The client of one service's ranges: one {@link Lane} a range, flushed once a turn.
  *
  * Hot path: each committed command of dist, inbox and retain passes here. It costs one object; no promise with
- * `mutateWith`, no timer (one tick serves all calls).
+ * `mutateWith`, no timer (one tick serves all calls). From call to answer, with range and memory engine, 1.2 us a
+ * command where 16 or more share a turn, 6 us alone (`bench/micro/store.ts`).
  */
 export class RoutedClient<Command, Response, Query, Answer> implements RangeClient<Command, Response, Query, Answer> {
   readonly #options: RoutedClientOptions<Command, Response, Query, Answer>

@@ -117,7 +117,7 @@ describe('commands', () => {
   })
 
   test('an error of an earlier attempt says nothing about this one', async () => {
-    const { world, call, look, flush } = setup({ attemptMs: 300 })
+    const { world, call, look, flush, done } = setup({ attemptMs: 300 })
     call('a1')
     await flush()
     const [first] = look()
@@ -127,6 +127,7 @@ describe('commands', () => {
     first!.fail('RANGE_HALTED')
     await world.run(100)
     expect(look()).toEqual([])
+    expect(done).toEqual([])
   })
 
   test('silence is a doubt', async () => {

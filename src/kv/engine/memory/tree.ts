@@ -10,8 +10,8 @@ import { CHILDREN_MAX, Inner, LEAF_ENTRIES_MAX, Leaf, type Node } from './node.t
  * next write opens a new generation, and copies the nodes on its way that belong to an older one. A cursor that is
  * closed before the next write costs no copy at all.
  *
- * Measured: get 0.6 us, put 1.1 us among a million 24-byte keys, 60 bytes an entry beside key and value
- * (`test/kv/engine/memory-bench.ts`).
+ * Measured (`bench/micro/engine.ts`): a get takes 0.35 us among a thousand keys; among a million, in random order, some
+ * twelve cache misses: 2.5 us where a miss costs 200 ns. 55 bytes an entry beside key and value.
  */
 export class Tree {
   #root: Node
