@@ -1,7 +1,7 @@
 /** Sections 4.7 and 4.8: topics, filters, shared subscriptions. */
 import { expect, test } from 'vitest'
 import type { RawClient } from './client.ts'
-import { inBoth, KEPT, name, useBroker } from './harness.ts'
+import { inBoth, KEPT, name, RETAIN_AS_PUBLISHED, useBroker } from './harness.ts'
 import * as wire from './wire.ts'
 
 const h = useBroker()
@@ -219,15 +219,17 @@ test('[MQTT-4.8.2-3] members of one group may have different QoS', async () => {
   for (let i = 0; i < 2; i++) await high.receive({ qos: 1 })
 })
 
-test('a message for a group carries the identifier of the member that gets it', async () => {
+test('a message for a group carries the identifier and the retain flag that the member asked for', async () => {
   for (const kept of [{}, KEPT]) {
-    const topic = name()
-    const member = await h.connect(kept)
-    await member.subscribe(`$share/g/${topic}`, 1, { subscriptionId: 9 })
-    const publisher = await h.connect()
-    for (const qos of [0, 1]) {
-      await publisher.publish(topic, 'x', { qos })
-      await member.receive({ qos, properties: { subscriptionId: [9] } })
+    for (const keepsRetain of [false, true]) {
+      const topic = name()
+      const member = await h.connect(kept)
+      await member.subscribe(`$share/g/${topic}`, 2 | (keepsRetain ? RETAIN_AS_PUBLISHED : 0), { subscriptionId: 9 })
+      const publisher = await h.connect()
+      for (const qos of [0, 1, 2]) {
+        await publisher.publish(topic, 'x', { qos, retain: true })
+        await member.receive({ qos, retain: keepsRetain, properties: { subscriptionId: [9] } })
+      }
     }
   }
 })

@@ -35,11 +35,10 @@ export class PersistentSubscriptions implements Subscriptions {
     this.#owner = owner
     this.#lost = lost
     const { front } = connection
-    this.#feed = front.inbox.open(
-      this.#owner,
-      this.#feedOptions(),
-      this.#sink(() => this.#feed),
-    )
+    this.#feed = front.inbox.open(this.#owner, this.#feedOptions(), {
+      entries: (entries) => this.#deliver(this.#feed, entries),
+      lost: (reason) => this.#lost(reason),
+    })
     for (const subscription of subscriptions) this.#resume(subscription)
   }
 
@@ -110,9 +109,23 @@ export class PersistentSubscriptions implements Subscriptions {
   }
 
   #openGroupFeed(group: GroupKey, filter: string): Feed {
-    const sink = this.#sink(() => this.#groups.get(filter)!)
+    const sink: FeedSink = {
+      entries: (entries) => {
+        for (const entry of entries) if (entry.qos === 0) this.#adapt(entry, filter)
+        this.#deliver(this.#groups.get(filter)!, entries)
+      },
+      lost: (reason) => this.#lost(reason),
+    }
     const options = { ...this.#feedOptions(), packetIds: this.#connection.outbound!.groupIds }
     return this.#connection.front.inbox.openGroup(group, this.#owner, options, sink)
+  }
+
+  /** QoS 0 passes a group without a look at its members: what this one's subscription asks for is done here. */
+  #adapt(entry: FeedEntry, filter: string): void {
+    const options = this.#filters.get(filter)
+    if (options === undefined) return
+    entry.retain &&= options.retainAsPublished
+    if (options.subscriptionId !== 0) entry.subscriptionIds = [options.subscriptionId]
   }
 
   #closeGroup(filter: string): void {
@@ -124,13 +137,6 @@ export class PersistentSubscriptions implements Subscriptions {
   #feedOptions() {
     const { clientReceiveMaximum } = this.#connection.session.agreement!
     return { credit: Math.min(clientReceiveMaximum, FEED_CREDIT_MAX), bytesMax: this.#connection.outputBytesMax }
-  }
-
-  #sink(feed: () => Feed): FeedSink {
-    return {
-      entries: (entries) => this.#deliver(feed(), entries),
-      lost: (reason) => this.#lost(reason),
-    }
   }
 
   #deliver(feed: Feed, entries: readonly FeedEntry[]): void {
