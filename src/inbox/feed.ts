@@ -74,6 +74,11 @@ export class QueueFeed implements Feed {
     )
   }
 
+  /** Effects may have been missed: the range was closed here for a while. */
+  resync(): void {
+    if (this.#state === 'open') this.open()
+  }
+
   acknowledge(sequence: number): void {
     const bytes = this.#outstanding.get(sequence)
     if (bytes === undefined) return
@@ -154,13 +159,14 @@ export class QueueFeed implements Feed {
   }
 
   #opened(answer: Answer): void {
-    if (this.#state !== 'opening') return
+    if (this.#state === 'closed') return
     if (answer === null || typeof answer === 'string' || !('type' in answer) || answer.type !== 'feed') {
       return this.lost('taken-over')
     }
+    this.#tail = Math.max(this.#tail, answer.tail)
+    if (this.#state === 'open') return this.run()
     this.#state = 'open'
     this.#next = this.#floor = answer.head
-    this.#tail = Math.max(this.#tail, answer.tail)
     this.#window = answer.window
     this.#sentUpTo = answer.sentUpTo
     this.#lookahead = lookaheadOf(answer.messagesMax, this.#options.credit)

@@ -20,6 +20,8 @@ export class GroupFeed implements Feed {
   #batch: FeedEntry[] = []
   /** Assigned before the answer to the opening: what is owed comes first. */
   #early: FeedEntry[] = []
+  /** Entries that came and whose trim is not committed. */
+  readonly #known = new Set<number>()
   /** Pushed and not acknowledged. */
   readonly #outstanding = new Set<number>()
   #acknowledged: number[] = []
@@ -33,10 +35,12 @@ export class GroupFeed implements Feed {
     this.#sink = sink
   }
 
+  /** Also where effects may have been missed: the range was closed here for a while. */
   open(): void {
+    if (this.#state === 'closed') return
     const command = { type: 'member-open', ...this.#names(), credit: this.#options.credit } as const
     this.#host.ranges.mutateWith(this.key, command, (error, response) => {
-      if (this.#state !== 'opening') return
+      if (this.#state === 'closed') return
       if (error !== null) return this.#host.retry(this, () => this.open(), error)
       if (typeof response === 'object' && response?.type === 'opened') this.#opened(response.owed)
     })
@@ -48,7 +52,7 @@ export class GroupFeed implements Feed {
 
   assigned(entry: FeedEntry): void {
     if (this.#state === 'opening') this.#early.push(entry)
-    else if (this.#state === 'open') this.#take(entry)
+    else if (this.#state === 'open' && !this.#known.has(entry.sequence)) this.#take(entry)
   }
 
   /** A QoS 0 message that is kept nowhere. */
@@ -100,14 +104,19 @@ export class GroupFeed implements Feed {
 
   #opened(owed: readonly FeedEntry[]): void {
     this.#state = 'open'
-    for (const entry of owed) this.#push(entry)
-    for (const entry of this.#early) this.#take(entry)
+    for (const entry of owed) {
+      if (this.#known.has(entry.sequence)) continue
+      if (entry.packetId > 0) this.#push(entry)
+      else this.#take(entry)
+    }
+    for (const entry of this.#early) this.assigned(entry)
     this.#early = []
     this.run()
   }
 
   #take(entry: FeedEntry): void {
     const { message } = entry
+    this.#known.add(entry.sequence)
     if (message !== null && message.expirySeconds >= 0 && remainingExpirySeconds(message, this.#host.nowMs()) === 0) {
       this.#host.expired(this.member, 1)
       this.#noteDone(entry.sequence)
@@ -129,6 +138,7 @@ export class GroupFeed implements Feed {
   }
 
   #push(entry: FeedEntry): void {
+    this.#known.add(entry.sequence)
     this.#batch.push(entry)
     this.#host.wake(this)
     if (entry.qos === 0) this.#noteDone(entry.sequence)
@@ -155,6 +165,7 @@ export class GroupFeed implements Feed {
       for (const sequence of sequences) this.#acknowledged.push(sequence)
       this.#host.tickLater(this)
     } else if (response === 'conflict') this.lost('taken-over')
+    else for (const sequence of sequences) this.#known.delete(sequence)
   }
 
   #end(): void {

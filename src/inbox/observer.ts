@@ -1,5 +1,6 @@
 import type { Logger } from '../base/logging.ts'
 import { parseSharedFilter } from '../base/topic.ts'
+import { within } from '../kv/engine/bytes.ts'
 import type { Applied, RangeDescriptor, RangeObserver } from '../kv/range/coprocessor.ts'
 import type { GroupKey, InboxKey, InboxStats, InboxSubscription, WillPublisher } from './contract.ts'
 import type { QueueFeed } from './feed.ts'
@@ -52,7 +53,16 @@ export class InboxObserver implements RangeObserver<Effect> {
     for (const effect of early) this.#act(effect, publisher)
   }
 
-  opened(): void {}
+  /** The range may have gone on without this node hearing of it. */
+  opened(range: RangeDescriptor): void {
+    for (const feed of [...this.feeds.values()]) if (within(feed.key, range)) feed.resync()
+    for (const feeds of [...this.groups.values()]) {
+      for (const feed of [...feeds]) if (within(feed.key, range)) feed.open()
+    }
+  }
+
+  /** All that happened before was told by the parent. */
+  split(): void {}
 
   closed(): void {}
 

@@ -87,7 +87,7 @@ function endGroup(draft: Draft, { box, tally }: Opened): number {
   return tally.incarnation
 }
 
-/** A member's feed opens: it gets what it is owed, and its share from then on. */
+/** A member's feed opens, maybe again: it gets all that it has, and its share from then on. */
 export function openMember(draft: Draft, command: Extract<Command, { type: 'member-open' }>): Response {
   const opened = open(draft, command.key)
   const member = opened?.group.members.find(({ inbox }) => inbox === command.member)
@@ -237,7 +237,7 @@ function forMember(entry: FeedEntry, { options }: GroupMember): FeedEntry {
 function owedEntry(draft: Draft, opened: Opened, member: GroupMember, each: Assigned): FeedEntry | null {
   const value = draft.entry(opened.box, opened.tally.incarnation, each.sequence)
   if (value === undefined) return null
-  return forMember(decodeEntry(each.sequence, each.packetId, true, value), member)
+  return forMember(decodeEntry(each.sequence, each.packetId, each.packetId > 0, value), member)
 }
 
 /** Entries whose delivery has not begun go back to the group. */
