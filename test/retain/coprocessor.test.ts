@@ -188,6 +188,13 @@ describe('books', () => {
     expect((await matchAll(ranges.client, '#')).messages.length).toBe(1)
   })
 
+  test('hold no entry of the time index for a message that was replaced', () => {
+    const ranges = new LocalRanges()
+    ranges.run(ranges.ranges[0]!, [set('a', 'x', 10), set('b', 'x', 20)])
+    ranges.run(ranges.ranges[0]!, [set('a', 'y'), set('b', 'y', 30)])
+    expect(ranges.ranges[0]!.due(START_MS + 60_000, 10)).toMatchObject([{ deadlineMs: START_MS + 30_000 }])
+  })
+
   test('an entry of the time index whose message was replaced is dropped alone', () => {
     const ranges = new LocalRanges()
     const [range] = ranges.ranges

@@ -155,6 +155,7 @@ export async function matchAll(
   for (let pages = 1; ; pages++) {
     const page = await client.match(tenant, filter, { after, messagesMax, bytesMax })
     if (page.messages.length > messagesMax) throw new Error('A page is larger than asked for')
+    if (pages > 20_000) throw new Error('The pages do not end')
     messages.push(...page.messages)
     if (page.next === null) return { messages, pages }
     after = page.next
