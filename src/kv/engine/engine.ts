@@ -66,4 +66,18 @@ export interface EngineStats {
   freeBytes: number
   batches: number
   syncs: number
+  /** What the disk is behind with; absent in memory. */
+  pressure?: EnginePressure
+}
+
+/** Signs that writes come faster than the disk takes them: a store answers OVERLOADED before the engine stalls. */
+export interface EnginePressure {
+  /** Files that wait for compaction, of the family that has most: RocksDB slows writes down at 20, stops them at 36. */
+  level0Files: number
+  /** Their bytes, all families. */
+  level0Bytes: number
+  /** The engine slows writes down or has stopped them. */
+  stalled: boolean
+  /** How long the oldest write has been under way, in milliseconds. */
+  oldestWriteMs: number
 }

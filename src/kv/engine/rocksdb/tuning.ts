@@ -1,0 +1,55 @@
+import type { ColumnOptions, OpenOptions } from 'rocksdb/binding.js'
+import { assert } from '../../../base/assert.ts'
+import type { Family } from '../engine.ts'
+import { OWN_FAMILY } from './layout.js'
+
+export interface TuningOptions {
+  /** Most bytes of all memtables together, 4 to 60 MiB; the write-ahead log grows to four times of it. Default 56 MiB. */
+  memtableBytes?: number
+  /** Blocks of all families that are kept in memory, with their indexes and filters. Default 64 MiB. */
+  cacheBytes?: number
+  /** Background threads that flush and compact. Default 2. */
+  threads?: number
+}
+
+const MEBIBYTE = 1024 * 1024
+const BLOCK_BYTES = 8 * 1024
+/** Memtables of one family, full ones that wait for their flush included: fixed by the binding for this shape. */
+const MEMTABLES = 6
+/** The binding makes one memtable of a quarter of the family's budget. */
+const MEMTABLES_PER_BUDGET = 4
+
+/**
+ * Parts of memtables and cache. What is written much needs memtables, what is read at random needs cache. The own family
+ * takes one small key with every write, and is flushed once every few thousand.
+ */
+const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: number }> = {
+  raft: { memtable: 0.35, cache: 0.12 },
+  inbox: { memtable: 0.32, cache: 0.4 },
+  retain: { memtable: 0.14, cache: 0.25 },
+  dist: { memtable: 0.09, cache: 0.15 },
+  meta: { memtable: 0.06, cache: 0.07 },
+  [OWN_FAMILY]: { memtable: 0.04, cache: 0.01 },
+}
+
+/**
+ * How RocksDB is opened. The binding leaves few choices: levelled compaction with memtables of a quarter of
+ * `memtableMemoryBudget`, six of them at most, none compressed above level 2. It ignores a bound on the log, so that
+ * RocksDB's own rule holds, four times all memtables of all families: this is what bounds the log under 256 MiB.
+ */
+export function openOptions(options: TuningOptions): OpenOptions {
+  const { memtableBytes = 56 * MEBIBYTE, cacheBytes = 64 * MEBIBYTE, threads = 2 } = options
+  assert(memtableBytes >= 4 * MEBIBYTE && memtableBytes <= 60 * MEBIBYTE, 'Memtables are 4 to 60 MiB')
+  const columns: Record<string, ColumnOptions> = {}
+  for (const [name, share] of Object.entries(SHARES)) {
+    columns[name] = {
+      compaction: 'level',
+      memtableMemoryBudget: Math.floor((memtableBytes * share.memtable * MEMTABLES_PER_BUDGET) / MEMTABLES),
+      compression: false,
+      cacheSize: Math.max(MEBIBYTE / 4, Math.floor(cacheBytes * share.cache)),
+      cacheIndexAndFilterBlocks: true,
+      blockSize: BLOCK_BYTES,
+    }
+  }
+  return { ...columns[OWN_FAMILY]!, createIfMissing: true, walCompression: false, parallelism: threads, columns }
+}
