@@ -5,6 +5,7 @@ import { topicMatches } from '../../src/base/topic.ts'
 import { MatchCache } from '../../src/dist/match/cache.ts'
 import { CachedTopic } from '../../src/dist/match/entry.ts'
 import { Interner, LevelBuffer } from '../../src/dist/match/interner.ts'
+import { TopicTrie } from '../../src/dist/match/topic-trie.ts'
 import { filters, TENANTS, topics } from './model.ts'
 
 const TENANT = 't1' as TenantId
@@ -55,7 +56,7 @@ describe('invalidation', () => {
         cached.cache.clear()
         expect([cached.cache.count, cached.cache.bytes, cached.levels.count]).toEqual([0, 0, 0])
       }),
-      { numRuns: 700 },
+      { numRuns: 400 },
     )
   })
 
@@ -91,6 +92,26 @@ describe('invalidation', () => {
 })
 
 describe('the bound', () => {
+  test('topics that come and go leave nothing behind', () => {
+    const levels = new Interner(1)
+    const trie = new TopicTrie(levels)
+    const buffer = new LevelBuffer()
+    const root = trie.addRoot()
+    const add = (topic: string) => {
+      levels.levelsOf(topic, buffer)
+      return trie.add(root, topic, buffer, 1)
+    }
+    const kept = add('keep/x')
+    const { bytes } = trie
+    for (let depth = 1; depth < 8; depth++) {
+      const ends = Array.from({ length: 6_000 }, (_, i) => add(`${'x/'.repeat(depth)}${i}`))
+      for (const end of ends) trie.remove(end)
+    }
+    expect([trie.bytes, levels.count]).toEqual([bytes, 2])
+    trie.remove(kept)
+    expect(levels.count).toBe(0)
+  })
+
   test('holds in bytes; what is asked for stays, what makes room is no longer alive', () => {
     const cached = new Cached(100_000)
     const busy = cached.add('busy')

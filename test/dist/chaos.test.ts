@@ -142,7 +142,7 @@ function holds(entry: TopicEntry, { filter, receiver }: RouteChange): boolean {
   }
 }
 
-for (const seed of seeds(60)) {
+for (const seed of seeds(40)) {
   test(`matches agree with the model after every acknowledged change, seed=${seed}`, async () => {
     const scene = new Scene(seed)
     for (let i = 0; i < ROUNDS; i++) {

@@ -119,6 +119,11 @@ describe('batches', () => {
       expect(() => decodeCommands(whole.subarray(0, cut))).toThrow(BrokerError)
     }
     expect(() => decodeCommands(Buffer.concat([whole, Buffer.of(0)]))).toThrow(BrokerError)
+    const alike = encodeCommands([routeCommand('add', NODE), routeCommand('add', INBOX)])
+    const secondShared = 2 + 3 + routeKey(NODE).length + 1 + routeValue(NODE).length + 1
+    expect(alike[secondShared]).toBe(7)
+    alike[secondShared] = routeKey(NODE).length + 1
+    expect(() => decodeCommands(alike)).toThrow('shares more bytes')
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
         const bytes = Buffer.from(whole)

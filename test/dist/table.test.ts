@@ -188,6 +188,18 @@ describe('matches', () => {
     }
   })
 
+  test('a new incarnation of an inbox shows, also as the member of a group', () => {
+    const fixture = new Fixture()
+    fixture.open(ALL)
+    for (const incarnation of [3, 2 ** 40, 2 ** 40 + 2 ** 32]) {
+      const member = { kind: 'inbox', inbox: 'i' as InboxId, incarnation } as const
+      fixture.apply(onInbox('a', 'c1', {}, incarnation))
+      fixture.apply({ ...onNode('a'), incarnation, receiver: { kind: 'group', group: 'g', ordered: true, member } })
+      const { inboxes, groups } = fixture.table.match(TENANT, 'a')
+      expect([inboxes[0]!.incarnation, groups[0]!.members]).toEqual([incarnation, [member]])
+    }
+  })
+
   test('a group is there once for each filter and order, with all members', () => {
     const fixture = new Fixture()
     fixture.open(ALL)
@@ -265,6 +277,17 @@ describe('loading', () => {
     }
   })
 
+  test('the child of a split that closes takes its part, and no more', () => {
+    const fixture = new Fixture()
+    fixture.open(ALL)
+    fixture.apply(onNode('a'))
+    fixture.apply(onNode('z'))
+    fixture.split(descriptor('r1', undefined, 't1\0m', 2), descriptor('r2', 't1\0m', undefined, 2))
+    fixture.table.closed(descriptor('r2', 't1\0m', undefined, 2))
+    fixture.settle()
+    expect([fixture.nodes('a'), fixture.nodes('z')]).toEqual([['n1'], []])
+  })
+
   test('a range that closes takes its routes with it, later; others keep theirs', () => {
     const fixture = new Fixture()
     const [left, right] = [descriptor('r1', undefined, 't1\0m'), descriptor('r2', 't1\0m')]
@@ -286,24 +309,28 @@ describe('loading', () => {
     expect([fixture.table.stats().routes, fixture.table.ready()]).toEqual([0, false])
   })
 
-  test('a replica that opens anew with other contents ends with those, and matches all the time', () => {
-    const fixture = new Fixture()
-    for (const change of many(500)) fixture.store(change)
-    fixture.open(ALL)
-    const kept = fixture.table.match(TENANT, 'load/1/x')
-    fixture.table.closed(ALL)
-    for (let i = 100; i < 200; i++) fixture.store(onNode(`load/${i}/#`, 'remove'))
-    fixture.store(onNode('load/new'))
-    fixture.lookMs = 10
-    fixture.open(descriptor('r1', undefined, undefined, 5))
-    while (fixture.busy) {
-      expect(fixture.nodes('load/1/x')).toEqual(['n1'])
-      fixture.turn()
-    }
-    expect(kept.alive).toBe(true)
-    expect(fixture.table.stats().routes).toBe(401)
-    expect([fixture.nodes('load/150/x'), fixture.nodes('load/new')]).toEqual([[], ['n1']])
-  })
+  test.each([true, false])(
+    'a replica that opens anew ends with its contents, and matches all the time (closed: %s)',
+    (closes) => {
+      const fixture = new Fixture()
+      for (const change of many(500)) fixture.store(change)
+      fixture.open(ALL)
+      const kept = fixture.table.match(TENANT, 'load/1/x')
+      if (closes) fixture.table.closed(ALL)
+      for (let i = 100; i < 200; i++) fixture.store(onNode(`load/${i}/#`, 'remove'))
+      fixture.store(onNode('load/new'))
+      fixture.lookMs = 10
+      fixture.open(descriptor('r1', undefined, undefined, 5))
+      while (fixture.busy) {
+        expect(fixture.nodes('load/1/x')).toEqual(['n1'])
+        expect(fixture.table.ready()).toBe(false)
+        fixture.turn()
+      }
+      expect([fixture.table.ready(), kept.alive]).toEqual([true, true])
+      expect(fixture.table.stats().routes).toBe(401)
+      expect([fixture.nodes('load/150/x'), fixture.nodes('load/new')]).toEqual([[], ['n1']])
+    },
+  )
 
   test('a merge: the right range closes, the left one opens wider', () => {
     const fixture = new Fixture()

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { seededRandom } from '../../src/base/clock.ts'
 import type { TenantId } from '../../src/base/ids.ts'
 import { topicMatches } from '../../src/base/topic.ts'
 import type { Receiver } from '../../src/dist/index.ts'
@@ -100,6 +101,16 @@ describe('what a topic matches', () => {
 })
 
 describe('what a trie holds', () => {
+  test('texts with the same hash are told apart', () => {
+    const texts = new Interner(1)
+    // Of 400,000 texts, some twenty pairs share their 32 bits.
+    const random = seededRandom(3)
+    const all = Array.from({ length: 400_000 }, () => String(random.float()))
+    const ids = all.map((text) => texts.acquire(text))
+    expect(texts.count).toBe(new Set(all).size)
+    for (let i = 0; i < all.length; i++) if (texts.text(ids[i]!) !== all[i]) expect.fail(`text ${all[i]}`)
+  })
+
   test('removed filters give everything back, however often they come and go', () => {
     const matcher = new Matcher()
     matcher.add('keep/+/x/#')
