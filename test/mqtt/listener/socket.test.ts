@@ -2,6 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { TokenBucket } from '../../../src/mqtt/listener/admission.ts'
 import { Admission, openListeners } from '../../../src/mqtt/listener/index.ts'
 import { hookAccept } from '../../../src/mqtt/listener/socket-accept.ts'
 import { cleanup, dial, listenerContext, listenerOptions, open, temporaryFolder, until } from './harness.ts'
@@ -28,6 +29,8 @@ describe.each([
     expect(transport.write(Buffer.from('world'))).toBe(true)
     expect(transport.writableBytes).toBe(0)
     await until(() => client.received === 'world')
+    // More than Node's mark, and taken by the kernel at once all the same.
+    expect(transport.write(Buffer.alloc(64 * 1024))).toBe(true)
     expect(listener.counters).toMatchObject({ accepted: 1, open: 1, handshaking: 0 })
     expect(context.admission.open).toBe(1)
     client.socket.destroy()
@@ -253,6 +256,20 @@ describe('PROXY protocol', () => {
     expect(listener.counters).toMatchObject({ handshaking: 0, proxyMalformed: 0 })
   })
 
+  test('headers of many clients, each in two parts, do not mix', async () => {
+    const { listener, seen } = await open({ proxyProtocol: 'required' })
+    const clients = Array.from({ length: 10 }, () => dial(listener))
+    clients.forEach(({ socket }, i) => {
+      socket.write(`PROXY TCP4 10.0.0.${i} 5.5.`)
+    })
+    await until(() => listener.counters.handshaking === 10 && clients.every(({ socket }) => socket.bytesWritten === 25))
+    await turns(20)
+    for (const { socket } of clients) socket.write('5.5 4321 1883\r\nx')
+    await until(() => seen.length === 10)
+    const addresses = seen.map(({ info }) => info.remoteAddress).sort()
+    expect(addresses).toEqual(clients.map((_, i) => `10.0.0.${i}`))
+  })
+
   test('bytes behind the header wait while the connection is paused', async () => {
     const { listener, seen } = await open({ proxyProtocol: 'required' }, {}, ({ transport }) => transport.pause())
     dial(listener).socket.write('PROXY UNKNOWN\r\nhello')
@@ -378,6 +395,28 @@ describe('listening', () => {
     expect(names.sort()).toEqual(['one', 'two'])
   })
 })
+
+describe('a token bucket', () => {
+  test('lets in what its rate allows, and one second of it at once', () => {
+    const bucket = new TokenBucket(10, 0)
+    const taken = (nowMs: number) => {
+      let count = 0
+      while (bucket.take(nowMs)) count++
+      return count
+    }
+    expect(taken(0)).toBe(10)
+    expect(taken(0)).toBe(0)
+    expect(taken(99)).toBe(0)
+    expect(taken(200)).toBe(2)
+    expect(taken(250)).toBe(0)
+    expect(taken(300)).toBe(1)
+    expect(taken(60_000)).toBe(10)
+  })
+})
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
+}
 
 async function listen(): Promise<Server> {
   const server = createServer()
