@@ -262,7 +262,7 @@ describe('PROXY protocol', () => {
     clients.forEach(({ socket }, i) => {
       socket.write(`PROXY TCP4 10.0.0.${i} 5.5.`)
     })
-    await until(() => listener.counters.handshaking === 10 && clients.every(({ socket }) => socket.bytesWritten === 25))
+    await until(() => listener.counters.handshaking === 10 && clients.every(({ socket }) => socket.bytesWritten === 24))
     await turns(20)
     for (const { socket } of clients) socket.write('5.5 4321 1883\r\nx')
     await until(() => seen.length === 10)
