@@ -1,4 +1,4 @@
-import type { Clock, Random } from '../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import { BrokerError } from '../base/errors.ts'
 import type { InboxId, TenantId } from '../base/ids.ts'
 import type { Logger } from '../base/logging.ts'
@@ -34,18 +34,21 @@ import { QueueFeed } from './feed.ts'
 import { FeedHost, type InboxRanges, type RunningFeed } from './feed-host.ts'
 import { GroupFeed } from './group-feed.ts'
 import { type InsertDone, insertAll, toCommand } from './insert.ts'
+import { MemberGate } from './member-gate.ts'
 import { groupsOf, type InboxObserver } from './observer.ts'
 import { Qos0Gate } from './qos0-gate.ts'
 import type { AttachedAnswer, Command, Fenced, Response } from './store/command.ts'
 import { GROUP_MARK, groupInbox, inboxStart, nameOf, tenantEnd, tenantStart } from './store/schema.ts'
+import { sweepEarlierLife } from './sweep.ts'
 
 export interface InboxClientOptions {
   ranges: InboxRanges
   observer: InboxObserver
   clock: Clock
-  random: Random
   defer: (callback: () => void) => void
   log: Logger
+  /** Host id of this node. */
+  node: string
 }
 
 /** Of a group whose first member did not attach here. */
@@ -66,16 +69,18 @@ export class InboxClient implements Inbox {
   /** The same feeds as the observer's, found without making a key. */
   readonly #feeds = new Map<TenantId, Map<InboxId, QueueFeed>>()
   /** The groups' feeds by their member's connection. */
-  readonly #memberFeeds = new Map<string, Set<GroupFeed>>()
+  readonly #members = new Map<string, MemberGate<GroupFeed>>()
   readonly #limits = new WeakMap<Owner, InboxLimits>()
   #publisher: WillPublisher | null = null
+  /** Connections that attached here while an earlier life is swept up; null afterwards. */
+  #own: Set<string> | null = new Set()
 
-  constructor({ ranges, observer, clock, defer, log }: InboxClientOptions) {
+  constructor({ ranges, observer, clock, defer, log, node }: InboxClientOptions) {
     this.#ranges = ranges
     this.#observer = observer
     this.#log = log
     this.#host = new FeedHost({
-      ...{ ranges, clock, defer, log },
+      ...{ ranges, clock, defer, log, node },
       expired: (key, count) => this.#expired(key, count),
       closed: (feed) => this.#forget(feed),
     })
@@ -95,6 +100,7 @@ export class InboxClient implements Inbox {
     if (inbox === '' || inbox.startsWith(GROUP_MARK)) {
       throw new BrokerError('INVALID_ARGUMENT', `Cannot attach session "${inbox}": this name is kept for shared groups`)
     }
+    this.#own?.add(connection)
     const key = startOf(request)
     const will = request.will === null ? null : copyWill(request.will)
     const response = (await this.#ranges.mutate(key, {
@@ -116,7 +122,7 @@ export class InboxClient implements Inbox {
     const known = feed !== undefined && feed.owner.connection === owner.connection
     // Acknowledgements that wait go first, by the same key.
     if (known) feed.close()
-    for (const group of [...(this.#memberFeeds.get(owner.connection) ?? [])]) group.close()
+    for (const group of [...(this.#members.get(owner.connection)?.feeds ?? [])]) group.close()
     const reported = known ? feed.sentUpTo(sentUpTo) : sentUpTo
     await this.#fenced(owner, { type: 'detach', ...fence, expirySeconds, discardWill, sentUpTo: reported })
   }
@@ -194,13 +200,13 @@ export class InboxClient implements Inbox {
   openGroup(group: GroupKey, member: Owner, options: FeedOptions, sink: FeedSink): Feed {
     const key = inboxStart(group.tenant, groupInbox(group))
     const name = nameOf(key)
-    const feed = new GroupFeed(this.#host, key, name, member, options, sink)
+    let gate = this.#members.get(member.connection)
+    if (gate === undefined) this.#members.set(member.connection, (gate = new MemberGate()))
+    const feed = new GroupFeed(this.#host, { key, name }, { owner: member, options, sink, gate })
+    gate.add(feed)
     const feeds = this.#observer.groups.get(name)
     if (feeds === undefined) this.#observer.groups.set(name, [feed])
     else feeds.push(feed)
-    const own = this.#memberFeeds.get(member.connection)
-    if (own === undefined) this.#memberFeeds.set(member.connection, new Set([feed]))
-    else own.add(feed)
     feed.open()
     return feed
   }
@@ -226,10 +232,16 @@ export class InboxClient implements Inbox {
   start(publisher: WillPublisher): void {
     this.#publisher = publisher
     this.#observer.start(publisher)
+    const isOwn = (connection: string) => this.#own?.has(connection) === true
+    sweepEarlierLife(this.#ranges, this.#host.node, isOwn, this.#log)
+      .catch((error: unknown) => this.#log.error({ err: error }, 'Could not detach the sessions of an earlier process'))
+      .finally(() => {
+        this.#own = null
+      })
   }
 
   stats(): InboxStats {
-    return { ...this.#observer.stats }
+    return this.#observer.stats()
   }
 
   async close(): Promise<void> {
@@ -279,9 +291,7 @@ export class InboxClient implements Inbox {
       const feeds = this.#observer.groups.get(feed.name)?.filter((each) => each !== feed) ?? []
       if (feeds.length === 0) this.#observer.groups.delete(feed.name)
       else this.#observer.groups.set(feed.name, feeds)
-      const own = this.#memberFeeds.get(feed.member.connection)
-      own?.delete(feed)
-      if (own?.size === 0) this.#memberFeeds.delete(feed.member.connection)
+      if (this.#members.get(feed.member.connection)?.feeds.size === 0) this.#members.delete(feed.member.connection)
     } else if (feed instanceof QueueFeed && this.#observer.feeds.get(feed.name) === feed) {
       this.#observer.feeds.delete(feed.name)
       const feeds = this.#feeds.get(feed.owner.tenant)
@@ -291,7 +301,7 @@ export class InboxClient implements Inbox {
   }
 
   #expired(key: InboxKey, count: number): void {
-    this.#observer.stats.drops += count
+    this.#observer.countDrops(count)
     this.#publisher?.dropped({ tenant: key.tenant, inbox: key.inbox }, 'expired', count)
   }
 }

@@ -20,6 +20,8 @@ export interface FeedHostOptions {
   clock: Clock
   defer: (callback: () => void) => void
   log: Logger
+  /** Host id of this node. */
+  node: string
   /** Entries that expired before they were sent. */
   expired: (key: InboxKey, count: number) => void
   closed: (feed: RunningFeed) => void
@@ -45,6 +47,10 @@ export class FeedHost {
   constructor(options: FeedHostOptions) {
     this.#options = options
     this.ranges = options.ranges
+  }
+
+  get node(): string {
+    return this.#options.node
   }
 
   nowMs(): number {
@@ -92,6 +98,10 @@ export class FeedHost {
   retry(feed: RunningFeed, again: () => void, error: unknown): void {
     this.#options.log.warn({ err: error, inbox: feed.name }, 'Could not read a queue: it is tried again')
     this.#options.clock.after(RETRY_MS, again)
+  }
+
+  refused(feed: RunningFeed, reason: string): void {
+    this.#options.log.warn({ inbox: feed.name }, `Could not open a feed: ${reason}`)
   }
 
   reserve(bytes: number): boolean {

@@ -3,7 +3,16 @@ import { remainingExpirySeconds } from '../base/message.ts'
 import type { Feed, FeedEntry, FeedOptions, FeedSink, InsertTarget, Owner } from './contract.ts'
 import { conflict } from './errors.ts'
 import type { FeedHost } from './feed-host.ts'
+import type { MemberGate } from './member-gate.ts'
 import type { Response } from './store/command.ts'
+
+export interface GroupMemberOptions {
+  owner: Owner
+  options: FeedOptions
+  sink: FeedSink
+  /** Of the owner's connection. */
+  gate: MemberGate<GroupFeed>
+}
 
 /**
  * Pushes a member's share of a shared group's queue. The coprocessor assigns entries under the member's credit, so all
@@ -16,6 +25,7 @@ export class GroupFeed implements Feed {
   readonly #host: FeedHost
   readonly #options: FeedOptions
   readonly #sink: FeedSink
+  readonly #gate: MemberGate<GroupFeed>
   #state: 'opening' | 'open' | 'closed' = 'opening'
   #batch: FeedEntry[] = []
   /** Assigned before the answer to the opening: what is owed comes first. */
@@ -26,28 +36,27 @@ export class GroupFeed implements Feed {
   readonly #outstanding = new Set<number>()
   #acknowledged: number[] = []
 
-  constructor(host: FeedHost, key: Uint8Array, name: string, member: Owner, options: FeedOptions, sink: FeedSink) {
+  constructor(host: FeedHost, group: { key: Uint8Array; name: string }, member: GroupMemberOptions) {
     this.#host = host
-    this.key = key
-    this.name = name
-    this.member = member
-    this.#options = options
-    this.#sink = sink
+    this.key = group.key
+    this.name = group.name
+    this.member = member.owner
+    this.#options = member.options
+    this.#sink = member.sink
+    this.#gate = member.gate
   }
 
   /** Also where effects may have been missed: the range was closed here for a while. */
   open(): void {
     if (this.#state === 'closed') return
-    const command = { type: 'member-open', ...this.#names(), credit: this.#options.credit } as const
+    const { credit } = this.#options
+    const command = { type: 'member-open', ...this.#names(), node: this.#host.node, credit } as const
     this.#host.ranges.mutateWith(this.key, command, (error, response) => {
       if (this.#state === 'closed') return
       if (error !== null) return this.#host.retry(this, () => this.open(), error)
       if (typeof response === 'object' && response?.type === 'opened') this.#opened(response.owed)
+      else this.#host.refused(this, 'the session is not a member of the group')
     })
-  }
-
-  get online(): boolean {
-    return this.#state !== 'closed'
   }
 
   assigned(entry: FeedEntry): void {
@@ -104,11 +113,11 @@ export class GroupFeed implements Feed {
 
   #opened(owed: readonly FeedEntry[]): void {
     this.#state = 'open'
-    for (const entry of owed) {
-      if (this.#known.has(entry.sequence)) continue
-      if (entry.packetId > 0) this.#push(entry)
-      else this.#take(entry)
-    }
+    for (const entry of owed) if (entry.packetId > 0 && !this.#known.has(entry.sequence)) this.#push(entry)
+    // Ids that are owed are known to the front end before any is taken.
+    this.run()
+    this.#gate.opened(this)
+    for (const entry of owed) this.assigned(entry)
     for (const entry of this.#early) this.assigned(entry)
     this.#early = []
     this.run()
@@ -120,12 +129,15 @@ export class GroupFeed implements Feed {
     if (message !== null && message.expirySeconds >= 0 && remainingExpirySeconds(message, this.#host.nowMs()) === 0) {
       this.#host.expired(this.member, 1)
       this.#noteDone(entry.sequence)
-    } else if (entry.qos === 2 && this.#options.packetIds !== undefined) this.#bind(entry, this.#options.packetIds)
-    else this.#push(entry)
+    } else if (entry.qos === 2 && this.#options.packetIds !== undefined) {
+      const { packetIds } = this.#options
+      this.#gate.whenOpen(() => this.#bind(entry, packetIds))
+    } else this.#push(entry)
   }
 
   /** Commits the packet id before the entry is sent with it. */
   #bind(entry: FeedEntry, packetIds: NonNullable<FeedOptions['packetIds']>): void {
+    if (this.#state !== 'open') return
     const { sequence } = entry
     const packetId = packetIds.take()
     const command = { type: 'member-bind', ...this.#names(), sequence, packetId, released: false } as const
@@ -171,6 +183,7 @@ export class GroupFeed implements Feed {
   #end(): void {
     this.#state = 'closed'
     this.#batch = []
+    this.#gate.remove(this)
     this.#host.closed(this)
   }
 }

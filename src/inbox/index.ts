@@ -1,4 +1,4 @@
-import type { Clock, Random } from '../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logging.ts'
 import type { RangeObserver } from '../kv/range/coprocessor.ts'
 import { InboxClient } from './client.ts'
@@ -17,7 +17,6 @@ export interface InboxOptions {
   /** Opens the ranges of `inbox` in the node's store; the observer must hear of them before this returns. */
   serve: (coprocessor: InboxCoprocessor, observer: RangeObserver<Effect>) => InboxRanges
   clock: Clock
-  random: Random
   /** Runs a callback after what runs now: a turn of the loop. */
   defer: (callback: () => void) => void
   log: Logger
@@ -27,8 +26,8 @@ export interface InboxOptions {
 
 /** The `inbox` service of one node: its ranges, its feeds, its client. */
 export function createInbox(options: InboxOptions): Inbox {
-  const { clock, random, defer, log } = options
+  const { clock, defer, log, node } = options
   const observer = new InboxObserver(log)
   const ranges = options.serve(inboxCoprocessor, observer)
-  return new InboxClient({ ranges, observer, clock, random, defer, log })
+  return new InboxClient({ ranges, observer, clock, defer, log, node })
 }

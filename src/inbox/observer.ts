@@ -1,16 +1,26 @@
 import type { Logger } from '../base/logging.ts'
 import { parseSharedFilter } from '../base/topic.ts'
 import { within } from '../kv/engine/bytes.ts'
-import type { Applied, RangeDescriptor, RangeObserver } from '../kv/range/coprocessor.ts'
+import type { Applied, RangeDescriptor, RangeObserver, Reader } from '../kv/range/coprocessor.ts'
 import type { GroupKey, InboxKey, InboxStats, InboxSubscription, WillPublisher } from './contract.ts'
 import type { QueueFeed } from './feed.ts'
 import type { FeedHost } from './feed-host.ts'
 import type { GroupFeed } from './group-feed.ts'
-import type { Effect } from './store/command.ts'
+import type { CountEffect, Effect } from './store/command.ts'
+import { readSession, readTally } from './store/query.ts'
 import { nameOf, parseStart } from './store/schema.ts'
+import { walk } from './store/walk.ts'
 
 /** Effects that come before {@link InboxObserver.start}; a will among those that found no room comes again. */
 const EARLY_MAX = 10_000
+
+/** What the sessions of a range hold. */
+interface Stored {
+  sessions: number
+  attached: number
+  messages: number
+  bytes: number
+}
 
 type LeaderEffect = Extract<Effect, { type: 'will' | 'ended' | 'dropped' }>
 
@@ -20,15 +30,11 @@ export class InboxObserver implements RangeObserver<Effect> {
   readonly feeds = new Map<string, QueueFeed>()
   /** The feeds of members, by group's name. */
   readonly groups = new Map<string, GroupFeed[]>()
-  readonly stats: InboxStats = {
-    sessions: 0,
-    attached: 0,
-    queuedMessages: 0,
-    queuedBytes: 0,
-    inserts: 0,
-    drops: 0,
-    willsFired: 0,
-  }
+  /** What is stored, by range. Of a part that a split cut off, its parent goes on to count what was there. */
+  readonly #stored = new Map<string, Stored>()
+  #inserts = 0
+  #drops = 0
+  #wills = 0
   readonly #log: Logger
   #host: FeedHost | null = null
   #publisher: WillPublisher | null = null
@@ -54,7 +60,8 @@ export class InboxObserver implements RangeObserver<Effect> {
   }
 
   /** The range may have gone on without this node hearing of it. */
-  opened(range: RangeDescriptor): void {
+  opened(range: RangeDescriptor, reader: Reader): void {
+    this.#stored.set(range.id, count(reader))
     for (const feed of [...this.feeds.values()]) if (within(feed.key, range)) feed.resync()
     for (const feeds of [...this.groups.values()]) {
       for (const feed of [...feeds]) if (within(feed.key, range)) feed.open()
@@ -62,16 +69,42 @@ export class InboxObserver implements RangeObserver<Effect> {
   }
 
   /** All that happened before was told by the parent. */
-  split(): void {}
+  split(_parent: RangeDescriptor, child: RangeDescriptor): void {
+    this.#stored.set(child.id, { sessions: 0, attached: 0, messages: 0, bytes: 0 })
+  }
 
-  closed(): void {}
+  closed(range: RangeDescriptor): void {
+    this.#stored.delete(range.id)
+  }
 
-  applied(_range: RangeDescriptor, { effects, leader }: Applied<Effect>): void {
-    for (const effect of effects) this.#apply(effect, leader)
+  applied(range: RangeDescriptor, { effects, leader }: Applied<Effect>): void {
+    for (const effect of effects) {
+      if (effect.type === 'count') this.#count(range.id, effect)
+      else this.#apply(effect, leader)
+    }
     this.#host?.runWoken()
   }
 
-  #apply(effect: Effect, leader: boolean): void {
+  /** Of entries that expired before they were sent: no entry of the log says so. */
+  countDrops(drops: number): void {
+    this.#drops += drops
+  }
+
+  stats(): InboxStats {
+    const stats: InboxStats = {
+      ...{ sessions: 0, attached: 0, queuedMessages: 0, queuedBytes: 0 },
+      ...{ inserts: this.#inserts, drops: this.#drops, willsFired: this.#wills },
+    }
+    for (const { sessions, attached, messages, bytes } of this.#stored.values()) {
+      stats.sessions += sessions
+      stats.attached += attached
+      stats.queuedMessages += messages
+      stats.queuedBytes += bytes
+    }
+    return stats
+  }
+
+  #apply(effect: Exclude<Effect, CountEffect>, leader: boolean): void {
     switch (effect.type) {
       case 'grown': {
         const feed = this.feeds.get(effect.name)
@@ -93,8 +126,6 @@ export class InboxObserver implements RangeObserver<Effect> {
         if (feed !== undefined && feed.owner.connection !== effect.connection) feed.lost('taken-over')
         return
       }
-      case 'count':
-        return this.#count(effect)
       default:
         if (effect.type === 'ended') this.#end(effect)
         if (leader) this.#onLeader(effect)
@@ -136,16 +167,32 @@ export class InboxObserver implements RangeObserver<Effect> {
       .finally(() => this.#firing.delete(name))
   }
 
-  #count(effect: Extract<Effect, { type: 'count' }>): void {
-    const { stats } = this
-    stats.sessions += effect.sessions
-    stats.attached += effect.attached
-    stats.queuedMessages += effect.messages
-    stats.queuedBytes += effect.bytes
-    stats.inserts += effect.inserts
-    stats.drops += effect.drops
-    stats.willsFired += effect.wills
+  #count(range: string, effect: CountEffect): void {
+    const stored = this.#stored.get(range)
+    if (stored !== undefined) {
+      stored.sessions += effect.sessions
+      stored.attached += effect.attached
+      stored.messages += effect.messages
+      stored.bytes += effect.bytes
+    }
+    this.#inserts += effect.inserts
+    this.#drops += effect.drops
+    this.#wills += effect.wills
   }
+}
+
+function count(reader: Reader): Stored {
+  const stored: Stored = { sessions: 0, attached: 0, messages: 0, bytes: 0 }
+  walk(reader, {}, (start) => {
+    const session = readSession(reader, start)
+    const tally = readTally(reader, start)
+    if (session !== null) stored.sessions++
+    if (session?.attached) stored.attached++
+    stored.messages += tally?.messages ?? 0
+    stored.bytes += tally?.bytes ?? 0
+    return true
+  })
+  return stored
 }
 
 /** The shared groups among a session's filters. */

@@ -27,8 +27,7 @@ export class Fleet implements WillPublisher {
     this.world = world
     this.#watcher = watcher
     this.inbox = new InboxClient({
-      ...{ ranges, observer, clock: world.clock, random: world.random },
-      ...{ defer: world.defer, log: silentLogger },
+      ...{ ranges, observer, clock: world.clock, defer: world.defer, log: silentLogger, node: 'n1' },
     })
   }
 

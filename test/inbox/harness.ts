@@ -81,6 +81,8 @@ export const text = (message: Message | null): string =>
 
 export const LIMITS: InboxLimits = { messagesMax: 1_000, bytesMax: 1_000_000, dropPolicy: 'oldest', filtersMax: 10 }
 
+let lives = 0
+
 /** What a front end sees of a feed. */
 export class Client implements FeedSink {
   readonly got: FeedEntry[] = []
@@ -108,6 +110,13 @@ export class Client implements FeedSink {
   }
 }
 
+/** Memory that a restart finds again. */
+export function lastingEngine(): MemoryEngine {
+  const engine = new MemoryEngine()
+  ;(engine as { persistent: boolean }).persistent = true
+  return engine
+}
+
 /** The service on a store in memory, cut into ranges, every entry read back from its bytes. */
 export class World implements WillPublisher {
   readonly clock = new TestClock()
@@ -119,6 +128,7 @@ export class World implements WillPublisher {
   readonly drops: string[] = []
   /** Wills are refused while it is true. */
   failWills = false
+  readonly #life = ++lives
   #connections = 0
 
   constructor(engine = new MemoryEngine(), splits: readonly string[] = ['h', 'p']) {
@@ -164,7 +174,7 @@ export class World implements WillPublisher {
     return this.inbox.attach({
       tenant: TENANT,
       inbox: inbox as InboxId,
-      connection: `n1/${++this.#connections}`,
+      connection: `n1/${this.#life}/${++this.#connections}`,
       node: 'n1',
       cleanStart: false,
       expirySeconds: 3_600,
@@ -210,6 +220,14 @@ export class World implements WillPublisher {
     const client = new Client()
     client.feed = this.inbox.openGroup(group, owner, { credit: 100, bytesMax: 1_000_000, ...options }, client)
     return client
+  }
+
+  /** A new process on what this one's disk holds. */
+  async restart(): Promise<World> {
+    await this.store.close()
+    const next = new World(this.engine)
+    next.clock.nowMs = this.clock.nowMs
+    return next
   }
 
   /** Lets everything run that does not wait for time. */

@@ -141,6 +141,7 @@ function writeMemberCommand(writer: Writer, command: MemberCommand): void {
   writer.text(command.connection)
   switch (command.type) {
     case 'member-open':
+      writer.text(command.node)
       return writer.varint(command.credit)
     case 'member-close':
       return
@@ -283,7 +284,7 @@ function readMemberCommand(reading: Reading, type: MemberCommand['type'], key: U
   const connection = reading.text()
   switch (type) {
     case 'member-open':
-      return { type, key, member, connection, credit: reading.varint() }
+      return { type, key, member, connection, node: reading.text(), credit: reading.varint() }
     case 'member-close':
       return { type, key, member, connection }
     case 'member-trim':

@@ -33,7 +33,7 @@ export type Command =
   | JoinCommand
   /** `incarnation` null = whichever session of the member. */
   | { type: 'leave'; key: Uint8Array; member: string; incarnation: number | null }
-  | (Member & { type: 'member-open'; credit: number })
+  | (Member & { type: 'member-open'; node: string; credit: number })
   | (Member & { type: 'member-close' })
   | MemberTrimCommand
   | (Member & { type: 'member-bind'; sequence: number; packetId: number; released: boolean })
@@ -163,6 +163,9 @@ export type Query =
   /** Heads in [from, end of the range or of the tenant). */
   | { type: 'list'; from: Uint8Array; to: Uint8Array; limit: number }
 
+  /** Sessions, and members of groups, that `node` holds, in [from, end of the range). */
+  | { type: 'held'; node: string; from: Uint8Array; limit: number }
+
 export type Answer =
   | null
   | 'conflict'
@@ -174,6 +177,7 @@ export type Answer =
   | 'drop'
   | 'queue'
   | { type: 'list'; heads: InboxHead[]; next: Uint8Array | null }
+  | { type: 'held'; sessions: Fenced[]; members: Member[]; next: Uint8Array | null }
 
 /** What the node's host is told of an applied entry. `name` is `nameOf(start)`. */
 export type Effect =

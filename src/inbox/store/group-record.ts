@@ -20,6 +20,8 @@ export interface GroupMember {
   options: SubscriptionOptions
   /** Of the open feed; empty while the member is away. */
   connection: string
+  /** Node that holds the connection. */
+  node: string
   credit: number
   /** Entries it has and has not acknowledged. */
   assigned: number
@@ -38,6 +40,7 @@ export function encodeGroup(group: Group): Buffer {
     writer.varint(member.incarnation)
     writer.bytes(encodeSubscription(member.options, false))
     writer.text(member.connection)
+    writer.text(member.node)
     writer.varint(member.credit)
     writer.varint(member.assigned)
   }
@@ -53,6 +56,7 @@ export function decodeGroup(bytes: Uint8Array): Group {
       incarnation: reading.varint(),
       options: decodeSubscription('', reading.bytes()).options,
       connection: reading.text(),
+      node: reading.text(),
       credit: reading.varint(),
       assigned: reading.varint(),
     })

@@ -52,7 +52,7 @@ export function join(draft: Draft, command: JoinCommand): Response {
   const { member: inbox, incarnation, options } = command
   const known = group.members.find((member) => member.inbox === inbox)
   if (known === undefined) {
-    group.members.push({ inbox, incarnation, options, connection: '', credit: 0, assigned: 0 })
+    group.members.push({ inbox, incarnation, options, connection: '', node: '', credit: 0, assigned: 0 })
   } else if (known.incarnation <= incarnation) Object.assign(known, { incarnation, options })
   box.group.set(group)
   return { type: 'joined', incarnation: tally.incarnation, created }
@@ -94,6 +94,7 @@ export function openMember(draft: Draft, command: Extract<Command, { type: 'memb
   if (opened === null || member === undefined) return 'conflict'
   if (member.connection !== command.connection) giveBack(draft, opened, member)
   member.connection = command.connection
+  member.node = command.node
   member.credit = command.credit
   const owed = assignedTo(draft, opened, member).map((each) => owedEntry(draft, opened, member, each))
   assignAll(draft, opened)

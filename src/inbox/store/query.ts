@@ -2,11 +2,11 @@
 import { compareBytes, earlierEnd, laterStart } from '../../kv/engine/bytes.ts'
 import type { QueryContext, Reader } from '../../kv/range/coprocessor.ts'
 import type { InboxHead } from '../contract.ts'
-import type { Answer, Query } from './command.ts'
+import type { Answer, Fenced, Member, Query } from './command.ts'
+import { decodeGroup } from './group-record.ts'
 import { decodeSession, decodeTally, type Session, sessionEndMs, type Tally } from './records.ts'
 import {
-  after,
-  inboxEnd,
+  KIND_GROUP,
   KIND_SESSION,
   KIND_TALLY,
   PART_ENTRY,
@@ -14,10 +14,9 @@ import {
   partStart,
   sequenceKey,
   sequenceOf,
-  startOf,
-  timersStart,
   withKind,
 } from './schema.ts'
+import { walk } from './walk.ts'
 
 export function query(request: Query, reader: Reader, context: QueryContext): Answer {
   switch (request.type) {
@@ -43,6 +42,8 @@ export function query(request: Query, reader: Reader, context: QueryContext): An
     }
     case 'list':
       return list(request, reader, context)
+    case 'held':
+      return held(request, reader, context)
   }
 }
 
@@ -68,39 +69,47 @@ function readEntries(request: Extract<Query, { type: 'entries' }>, reader: Reade
   return { type: 'entries', sequences, values, examined: to }
 }
 
-/** Goes from inbox to inbox by seeking: what is in their queues is not read. */
-function list(request: Extract<Query, { type: 'list' }>, reader: Reader, context: QueryContext): Answer {
-  const end = earlierEnd(request.to, context.boundary.end)!
-  const next = compareBytes(end, request.to) < 0 ? end : null
+function list({ from, to, limit }: Extract<Query, { type: 'list' }>, reader: Reader, context: QueryContext): Answer {
+  const end = earlierEnd(to, context.boundary.end)!
   const heads: InboxHead[] = []
-  const cursor = reader.cursor({ start: laterStart(request.from, context.boundary.start), end })
-  try {
-    for (let found = cursor.next(); found; ) {
-      const start = startOf(cursor.key)
-      if (start === null) {
-        found = cursor.seek(after(timersStart(undefined))) // the first range's time index
-        continue
-      }
-      const own = Buffer.from(start)
-      if (heads.length >= request.limit) return { type: 'list', heads, next: own }
-      const session = readSession(reader, own)
-      if (session !== null && sessionEndMs(session) > context.nowMs) {
-        heads.push(headOf(own, session, readTally(reader, own)!))
-      }
-      found = cursor.seek(inboxEnd(own))
+  const stopped = walk(reader, { start: laterStart(from, context.boundary.start), end }, (start) => {
+    if (heads.length >= limit) return false
+    const session = readSession(reader, start)
+    if (session !== null && sessionEndMs(session) > context.nowMs) {
+      heads.push(headOf(start, session, readTally(reader, start)!))
     }
-  } finally {
-    cursor.close()
-  }
-  return { type: 'list', heads, next }
+    return true
+  })
+  return { type: 'list', heads, next: stopped ?? (compareBytes(end, to) < 0 ? end : null) }
 }
 
-function readSession(reader: Reader, start: Uint8Array): Session | null {
+function held({ node, from, limit }: Extract<Query, { type: 'held' }>, reader: Reader, context: QueryContext): Answer {
+  const sessions: Fenced[] = []
+  const members: Member[] = []
+  let left = limit
+  const { start, end } = context.boundary
+  const stopped = walk(reader, { start: laterStart(from, start), end }, (key) => {
+    if (left-- <= 0) return false
+    const session = readSession(reader, key)
+    if (session?.attached && session.node === node) {
+      sessions.push({ key, incarnation: session.incarnation, connection: session.connection })
+    }
+    const group = reader.get(withKind(key, KIND_GROUP))
+    for (const member of group === undefined ? [] : decodeGroup(group).members) {
+      const { inbox, connection } = member
+      if (connection !== '' && member.node === node) members.push({ key, member: inbox, connection })
+    }
+    return true
+  })
+  return { type: 'held', sessions, members, next: stopped ?? end ?? null }
+}
+
+export function readSession(reader: Reader, start: Uint8Array): Session | null {
   const bytes = reader.get(withKind(start, KIND_SESSION))
   return bytes === undefined ? null : decodeSession(bytes)
 }
 
-function readTally(reader: Reader, start: Uint8Array): Tally | null {
+export function readTally(reader: Reader, start: Uint8Array): Tally | null {
   const bytes = reader.get(withKind(start, KIND_TALLY))
   return bytes === undefined ? null : decodeTally(bytes)
 }

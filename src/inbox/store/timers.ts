@@ -7,7 +7,7 @@
  *
  * Each timer is also in the record that it is for, and one that the record does not know is stale and does nothing.
  */
-import { within } from '../../kv/engine/bytes.ts'
+import { laterStart, within } from '../../kv/engine/bytes.ts'
 import type { Bounds } from '../../kv/engine/engine.ts'
 import type { Reader } from '../../kv/range/coprocessor.ts'
 import type { Command } from './command.ts'
@@ -15,7 +15,6 @@ import type { Draft } from './draft.ts'
 import { decodeSession, decodeWill, open, sessionEndMs } from './records.ts'
 import {
   after,
-  inboxEnd,
   KIND_FIRING,
   KIND_SESSION,
   KIND_WILL,
@@ -29,6 +28,7 @@ import {
   timersStart,
   withKind,
 } from './schema.ts'
+import { walk } from './walk.ts'
 import { asBuffer, Writer } from './wire.ts'
 
 /** Inboxes that one command adds to the index. */
@@ -71,28 +71,13 @@ export function isHere(draft: Draft, start: Uint8Array): boolean {
 export function indexSlice(draft: Draft): 'done' {
   const head = readHead(draft)
   if (head.covered === null) return 'done'
-  const bounds = draft.context.boundary
-  const cursor = draft.reader.cursor(bounds)
-  let covered: Uint8Array | null = null
-  try {
-    let found = cursor.seek(head.covered)
-    for (let count = 0; found; count++) {
-      const start = startOf(cursor.key)
-      if (start === null) {
-        found = cursor.seek(after(timersStart(undefined))) // the first range's own index
-        continue
-      }
-      const own = Buffer.from(start)
-      if (count === INDEX_SLICE) {
-        covered = own
-        break
-      }
-      armAll(draft, own)
-      found = cursor.seek(inboxEnd(own))
-    }
-  } finally {
-    cursor.close()
-  }
+  const { start, end } = draft.context.boundary
+  let left = INDEX_SLICE
+  const covered = walk(draft.reader, { start: laterStart(head.covered, start), end }, (inbox) => {
+    if (left-- === 0) return false
+    armAll(draft, inbox)
+    return true
+  })
   writeHead(draft, { ...readHead(draft), covered })
   return 'done'
 }
