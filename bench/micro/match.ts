@@ -13,6 +13,8 @@ import type { RangeDescriptor, Reader } from '../../src/kv/range/coprocessor.ts'
 const TENANT = 'default' as TenantId
 const OPTIONS = { qos: 1 as const, noLocal: false, retainAsPublished: false, subscriptionId: 0 }
 const RANGE: RangeDescriptor = { id: 'r1', service: 'dist', epoch: { version: 1, confVersion: 1 }, replicas: [] }
+/** Keeps the compiler from leaving out what is measured. */
+export let sink = 0
 const EMPTY: Reader = {
   get: () => undefined,
   cursor: () => ({
@@ -38,7 +40,7 @@ function topicOf(i: number): string {
 }
 
 function usedBytes(): number {
-  globalThis.gc?.()
+  for (let i = 0; i < 3; i++) globalThis.gc?.()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
@@ -49,6 +51,13 @@ function nanoseconds(count: number, work: () => void): number {
   work()
   const { user, system } = process.cpuUsage(before)
   return Math.round(((user + system) * 1_000) / count)
+}
+
+/** Of several runs, the one that neighbours disturbed least. */
+function best(count: number, work: () => void): number {
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < 7; i++) least = Math.min(least, nanoseconds(count, work))
+  return least
 }
 
 /** Strings as a decoder makes them: new each time, without a hash. */
@@ -84,12 +93,11 @@ function trie(filters: number): void {
       found += routes.match(TENANT, topic, buffer)
     }
   }
-  match()
-  const warm = nanoseconds(rounds, match)
+  const warm = best(rounds, match)
   const remove = nanoseconds(filters, () => {
     for (let i = 0; i < filters; i++) routes.remove(TENANT, filterOf(i), { kind: 'node', node: 'n1' })
   })
-  const matches = (found / rounds / 2).toFixed(1)
+  const matches = (found / rounds / 7).toFixed(1)
   console.log(
     `trie ${filters} filters: ${bytes.toFixed(0)} B/filter, match ${warm} ns (${matches} filters), ` +
       `add ${add} ns (slowest ${slowestMs.toFixed(1)} ms), remove ${remove} ns`,
@@ -122,17 +130,23 @@ function table(filters: number, cached: number): void {
   })
   const bytes = (usedBytes() - before) / cached
   const estimate = routes.stats().cacheEntries
-  const rounds = 400_000
-  const fresh = Array.from({ length: rounds }, (_, i) => Buffer.from(keys[i % cached]!).toString('latin1'))
-  const hit = nanoseconds(rounds, () => {
-    for (const topic of fresh) routes.match(TENANT, topic)
-  })
-  const again = nanoseconds(rounds, () => {
-    for (const topic of fresh) routes.match(TENANT, topic)
-  })
+  // As on the hot path: each PUBLISH decodes its topic anew; what decoding costs is taken off.
+  const packets = keys.map((topic) => Buffer.from(topic))
+  const rounds = 200_000
+  const decode = () => {
+    for (let i = 0; i < rounds; i++) sink = packets[i % cached]!.toString('latin1').length
+  }
+  const decodeAndMatch = () => {
+    for (let i = 0; i < rounds; i++) routes.match(TENANT, packets[i % cached]!.toString('latin1'))
+  }
+  const matchAgain = () => {
+    for (let i = 0; i < rounds; i++) routes.match(TENANT, keys[i % cached]!)
+  }
+  const hit = best(rounds, decodeAndMatch) - best(rounds, decode)
+  const again = best(rounds, matchAgain)
   console.log(
     `table ${filters} filters, ${estimate} topics cached: miss ${miss} ns, ${bytes.toFixed(0)} B/entry, ` +
-      `hit ${hit} ns (new string), ${again} ns (its hash known)`,
+      `hit ${hit} ns (string of a new packet), ${again} ns (same string)`,
   )
   storm(routes, cached, 'own filter device/N/cmd/#', (i) => apply(route(`device/${i}/cmd/#`, `c${i}`)))
   storm(routes, cached, 'own filter site1/+/cmdN/#', (i) => apply(route(`site1/+/cmd${i}/#`, `c${i}`)))
@@ -148,6 +162,7 @@ function table(filters: number, cached: number): void {
 
 function storm(routes: RouteTable, cached: number, name: string, change: (i: number) => void): void {
   const count = 10_000
+  for (let i = 0; i < count; i++) change(i + count)
   const before = routes.stats().invalidations
   const cost = nanoseconds(count, () => {
     for (let i = 0; i < count; i++) change(i)

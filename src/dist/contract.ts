@@ -60,7 +60,7 @@ export interface SubscriptionOptions {
   subscriptionId: number
 }
 
-/** The result of a match. Arrays are empty, never shared between entries, never changed. */
+/** The result of a match. Arrays are never null and never changed; entries may share the empty ones. */
 export interface TopicEntry {
   readonly tenant: TenantId
   readonly topic: string

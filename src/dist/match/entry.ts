@@ -13,7 +13,8 @@ const GROUP_BYTES = 150
 const MEMBER_BYTES = 80
 const PLUGIN_BYTES = 80
 
-/** All entries without nodes share one empty array, and so on: entries that match nothing are the most. */
+/** What has no nodes, no identifiers and so on shares one empty array: entries that match nothing are the most. */
+const NO_IDS: number[] = []
 const NO_NODES: MatchedNode[] = []
 const NO_INBOXES: MatchedInbox[] = []
 const NO_GROUPS: MatchedGroup[] = []
@@ -45,6 +46,7 @@ export class CachedTopic implements TopicEntry {
   }
 }
 
+type Subscription = MatchedInbox['subscriptions'][number]
 type MergedNode = { node: string; filters: string[] }
 type MergedGroup = { group: string; filter: string; ordered: boolean; members: GroupMember[] }
 type MergedInbox = {
@@ -136,16 +138,13 @@ class Gathered {
     this.bytes += INBOX_BYTES
     const inbox = this.#routes.name(id) as InboxId
     const incarnation = this.#routes.incarnation(id)
-    const subscription = { ...unpackOptions(this.#routes.detail(id)), filter }
+    const { qos, noLocal, retainAsPublished, subscriptionId } = unpackOptions(this.#routes.detail(id))
+    const subscription = { filter, qos, noLocal, retainAsPublished, subscriptionId }
     const known = this.#byInbox?.get(inbox)
-    if (known === undefined) {
-      this.inboxes.push(mergeInto(emptyInbox(inbox, incarnation), subscription))
-    } else if (known.incarnation === incarnation) {
-      mergeInto(known, subscription)
-    } else if (known.incarnation < incarnation) {
-      // The routes so far are of a session that is gone: only what the newest one subscribed to counts.
-      mergeInto(Object.assign(known, emptyInbox(inbox, incarnation)), subscription)
-    }
+    if (known === undefined) this.inboxes.push(newInbox(inbox, incarnation, subscription))
+    else if (known.incarnation === incarnation) mergeInto(known, subscription)
+    // The routes so far are of a session that is gone: only what the newest one subscribed to counts.
+    else if (known.incarnation < incarnation) Object.assign(known, newInbox(inbox, incarnation, subscription))
   }
 
   #addMember(byGroup: Map<number, MergedGroup>, id: number, filter: string): void {
@@ -164,23 +163,18 @@ class Gathered {
   }
 }
 
-function emptyInbox(inbox: InboxId, incarnation: number): MergedInbox {
-  return {
-    inbox,
-    incarnation,
-    subscriptions: [],
-    qos: 0,
-    noLocal: false,
-    retainAsPublished: false,
-    subscriptionIds: [],
-  }
+function newInbox(inbox: InboxId, incarnation: number, subscription: Subscription): MergedInbox {
+  const { qos, noLocal, retainAsPublished, subscriptionId } = subscription
+  const subscriptionIds = subscriptionId === 0 ? NO_IDS : [subscriptionId]
+  return { inbox, incarnation, subscriptions: [subscription], qos, noLocal, retainAsPublished, subscriptionIds }
 }
 
-function mergeInto(inbox: MergedInbox, subscription: MatchedInbox['subscriptions'][number]): MergedInbox {
+function mergeInto(inbox: MergedInbox, subscription: Subscription): void {
   inbox.subscriptions.push(subscription)
   if (subscription.qos > inbox.qos) inbox.qos = subscription.qos
   if (subscription.noLocal) inbox.noLocal = true
   if (subscription.retainAsPublished) inbox.retainAsPublished = true
-  if (subscription.subscriptionId !== 0) inbox.subscriptionIds.push(subscription.subscriptionId)
-  return inbox
+  if (subscription.subscriptionId === 0) return
+  if (inbox.subscriptionIds === NO_IDS) inbox.subscriptionIds = [subscription.subscriptionId]
+  else inbox.subscriptionIds.push(subscription.subscriptionId)
 }
