@@ -9,6 +9,7 @@ import { SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
 import { type ChaosOptions, chaosWorld } from '../sim/chaos.ts'
 import { seeds } from '../sim/seeds.ts'
 import { Device, Fleet, Publisher } from './fleet.ts'
+import { GroupFleet } from './fleet-group.ts'
 import { TENANT } from './harness.ts'
 
 type Options = Partial<ChaosOptions<Command, Response, Query, Answer, Effect>>
@@ -16,8 +17,7 @@ type Options = Partial<ChaosOptions<Command, Response, Query, Answer, Effect>>
 const NAMES = ['a', 'c', 'j', 'k', 'q', 's', 'x']
 const startOf = (name: string) => inboxStart(TENANT, name as InboxId)
 
-/** Sessions that come and go, publishers, wills, under chaos; then everything is drained and compared. */
-async function run(seed: number, options: Options = {}, rounds = 60): Promise<Fleet> {
+function chaosOf(seed: number, options: Options) {
   const observer = new InboxObserver(silentLogger)
   const chaos = chaosWorld<Command, Response, Query, Answer, Effect>({
     seed,
@@ -28,6 +28,12 @@ async function run(seed: number, options: Options = {}, rounds = 60): Promise<Fl
     ...{ crashMs: 600, splitMs: 500, hangMs: 1_500 },
     ...options,
   })
+  return { chaos, observer }
+}
+
+/** Sessions that come and go, publishers, wills, under chaos; then everything is drained and compared. */
+async function run(seed: number, options: Options = {}, rounds = 60): Promise<Fleet> {
+  const { chaos, observer } = chaosOf(seed, options)
   const { world, client } = chaos
   const watcher = { target: null as ReturnType<Device['target']> | null }
   const fleet = new Fleet(world, client, observer, () => watcher.target)
@@ -77,6 +83,40 @@ async function run(seed: number, options: Options = {}, rounds = 60): Promise<Fl
   return fleet
 }
 
+/** A group whose members come and go, under chaos; then everything is drained and compared. */
+async function runGroup(seed: number, ordered: boolean): Promise<GroupFleet> {
+  const { chaos, observer } = chaosOf(seed, {})
+  const { world, client } = chaos
+  const fleet = new Fleet(world, client, observer, () => null)
+  const group = new GroupFleet(fleet, { tenant: TENANT, group: 'g', filter: 'f', ordered }, ['a', 'k', 's'])
+  const fail = (error: unknown) => world.fail(error)
+  await world.resolve(Promise.all(group.members.map((member) => member.connect())))
+  for (let round = 0; round < 60; round++) {
+    for (let burst = world.random.below(6); burst > 0; burst--) group.publish(world.random.below(2) === 0 ? 1 : 2)
+    const member = group.members[world.random.below(3)]!
+    if (!member.busy && world.random.below(2) === 0) {
+      member
+        .disconnect(world.random.below(2) === 0)
+        .then(() => member.connect())
+        .catch(fail)
+    }
+    await world.run(world.random.float() * 100)
+  }
+  chaos.calm()
+  const done = () => group.open === 0 && group.members.every(({ busy }) => !busy)
+  await world.runUntil(done, 120_000)
+  const all = () => {
+    const delivered = new Set(group.delivered.map(({ payload }) => payload))
+    return group.acknowledged.every((payload) => delivered.has(payload))
+  }
+  await world.runUntil(all, 120_000)
+  await world.run(10_000)
+  expect(fleet.faults).toEqual([])
+  expect(fleet.inbox.stats()).toMatchObject({ queuedMessages: 0, queuedBytes: 0 })
+  expect(chaos.health()).toEqual([])
+  return group
+}
+
 function drained(devices: readonly Device[], publishers: readonly Publisher[]): boolean {
   return devices.every((device) => {
     const delivered = new Set(device.delivered)
@@ -108,6 +148,16 @@ describe('sessions under chaos', () => {
     const fleet = await run(seed)
     expect(fleet.willsAnnounced).toBeGreaterThan(0)
   })
+
+  test.each(seeds(6))(
+    'each message of a group goes to one member, QoS 2 never to a second one, seed %i',
+    async (seed) => {
+      const { delivered, acknowledged } = await runGroup(seed, seed % 2 === 0)
+      expect(acknowledged.length).toBeGreaterThan(50)
+      const exactly = delivered.map(({ payload }) => payload).filter((payload) => payload.startsWith('q2'))
+      expect(exactly.toSorted()).toEqual(acknowledged.filter((payload) => payload.startsWith('q2')).toSorted())
+    },
+  )
 
   test('answers before the sync are caught', async () => {
     const { write } = SimulatedEngine.prototype
