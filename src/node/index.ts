@@ -6,11 +6,12 @@ import { MqttServer } from '../mqtt/index.ts'
 import { startPlugins } from '../plugin/host.ts'
 import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
+import { endAfterDiskFailure, openEngine } from './engine.ts'
 import { mqttOptions } from './options.ts'
 import { startServices } from './services.ts'
 
 /**
- * Builds and starts the modules of one node: plugins, then the services on their ranges, then the front end, last the
+ * Builds and starts the modules of one node: plugins, the engine, then the services on their ranges, then the front end, last the
  * HTTP side. Stopping goes the other way round, so that nothing loses what it stands on.
  */
 export async function startNode(config: Config, context: NodeContext): Promise<RunningNode> {
@@ -51,7 +52,11 @@ async function build(
   })
   stops.push(() => plugins.stop())
 
-  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins })
+  const engine = await openEngine(config.store, context)
+  stops.push(() => engine.close())
+
+  const fatal = (error: Error) => endAfterDiskFailure(error, context)
+  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, engine, fatal })
   stops.push(() => services.stop())
 
   const mqtt = new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))

@@ -7,7 +7,7 @@ import type { Message } from '../base/message.ts'
 import type { MetricSink, MetricSource } from '../base/metrics.ts'
 import { createDist, type DistService } from '../dist/index.ts'
 import { createInbox, type Dedup, type Inbox, type WillPublisher } from '../inbox/index.ts'
-import { MemoryEngine } from '../kv/engine/memory/engine.ts'
+import type { Engine } from '../kv/engine/engine.ts'
 import { Store } from '../kv/store/store.ts'
 import { LocalTable, type MqttParts, Router, SessionRoutes } from '../mqtt/index.ts'
 import type { EventBus, SettingsSource } from '../plugin/index.ts'
@@ -22,6 +22,9 @@ export interface ServiceOptions {
   log: Logger
   node: string
   plugins: { settings: SettingsSource; events: EventBus }
+  engine: Engine
+  /** The disk failed: the process must end. */
+  fatal: (error: Error) => void
 }
 
 /** The stateful services of a node on their ranges, and what the front end needs of them. */
@@ -32,9 +35,9 @@ export interface Services extends MetricSource {
 }
 
 export function startServices(options: ServiceOptions): Services {
-  const { clock, random, log, node, plugins } = options
+  const { clock, random, log, node, plugins, engine, fatal } = options
   const defer = (callback: () => void) => void setImmediate(callback)
-  const store = new Store({ engine: new MemoryEngine(), clock, random, storeId: node, log, defer })
+  const store = new Store({ engine, clock, random, storeId: node, log, defer, fatal })
   const hlc = new HybridClock()
   const dist = createDist({
     serve: (coprocessor, observer) => store.serve(coprocessor, observer),

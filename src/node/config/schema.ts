@@ -3,6 +3,7 @@ import { FLAPPING_OPTIONS } from '../../plugin/flapping.ts'
 import { SETTINGS } from '../../plugin/settings.ts'
 import { LIMIT_OPTIONS } from './schema-limits.ts'
 import { LISTENER_OPTIONS } from './schema-listener.ts'
+import { STORE_OPTIONS } from './schema-store.ts'
 
 const module = <Absent extends string, Sentence extends string>(absent: Absent, sentence: Sentence) =>
   ({ type: 'string', default: null, absent, sentence }) as const
@@ -28,6 +29,7 @@ export const SCHEMA = {
       },
     },
   },
+  store: { type: 'group', sentence: 'Where state is kept, below the folder `node.data`.', options: STORE_OPTIONS },
   mqtt: {
     type: 'group',
     sentence: 'The MQTT front end.',

@@ -1,0 +1,42 @@
+import type { OptionTable } from '../../base/option.ts'
+
+const MIB = 1024 * 1024
+
+/** What the node keeps its state in. */
+export const STORE_OPTIONS = {
+  engine: {
+    type: 'choice',
+    default: 'rocksdb',
+    choices: ['rocksdb', 'memory'],
+    sentence: "'rocksdb' keeps sessions, queues and retained messages on disk; 'memory' forgets them at the end.",
+  },
+  cacheBytes: {
+    type: 'integer',
+    default: 64 * MIB,
+    min: 4 * MIB,
+    max: 1024 * 1024 * MIB,
+    unit: 'bytes',
+    sentence: 'Memory for blocks that were read from disk.',
+  },
+  memtableBytes: {
+    type: 'integer',
+    default: 56 * MIB,
+    min: 4 * MIB,
+    max: 60 * MIB,
+    unit: 'bytes',
+    sentence: 'Memory for what was written last; the write-ahead log grows to four times of it.',
+  },
+  hangMs: {
+    type: 'integer',
+    default: 10_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    sentence: 'A write that waits longer for the disk makes the node not ready.',
+  },
+  acceptLoss: {
+    type: 'boolean',
+    default: false,
+    sentence: 'Starts although the disk lost acknowledged writes; set it for one start, when you know what is gone.',
+  },
+} as const satisfies OptionTable
