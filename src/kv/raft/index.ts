@@ -1,0 +1,5 @@
+export type * from './contract.ts'
+export { entryBytes } from './log.ts'
+export { Membership } from './membership.ts'
+export { RaftNode } from './node.ts'
+export { NO_CONFIG, RAFT_LIMITS, type RaftLimits, type RaftOptions } from './options.ts'

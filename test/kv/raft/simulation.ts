@@ -1,0 +1,417 @@
+import type { Random } from '../../../src/base/clock.ts'
+import {
+  type ConfState,
+  type Input,
+  type MemberChange,
+  NO_CONFIG,
+  type RaftLimits,
+  type Ready,
+  type ReplicaId,
+} from '../../../src/kv/raft/index.ts'
+import { World } from '../../sim/world.ts'
+import { Disk, Host, type SentMessage } from './host.ts'
+import { Invariants, Violation } from './invariants.ts'
+
+export interface RaftWorldOptions {
+  seed: number
+  voters: number
+  /** Replicas beside them, which join and leave. */
+  spares: number
+  lossPercent: number
+  duplicatePercent: number
+  delayMsMax: number
+  /** Mean time between events of each kind, in ms; 0 = never. */
+  crashMs: number
+  partitionMs: number
+  slowDiskMs: number
+  changeMs: number
+  transferMs: number
+  suspectMs: number
+  requestMs: number
+  limits: Partial<RaftLimits>
+  /** Sees what would be sent, and may let it go another way: for planted bugs. */
+  host?: (host: Host) => void
+}
+
+const TICK_MS = 100
+
+/** A group of replicas on a bad day: every message late, lost, doubled, overtaken; disks slow; processes that die. */
+export class RaftWorld {
+  readonly world: World
+  readonly invariants: Invariants
+  readonly hosts = new Map<ReplicaId, Host>()
+  readonly disks = new Map<ReplicaId, Disk>()
+  readonly counts: Record<string, number> = {}
+  readonly #options: RaftWorldOptions
+  readonly #random: Random
+  readonly #slow = new Set<ReplicaId>()
+  readonly #writing = new Set<Host>()
+  readonly #requests = new Map<number, { kind: 'write' | 'read'; floor: number }>()
+  readonly #writes = new Map<string, number>()
+  readonly #reads = new Map<Host, { context: number; index: number; floor: number }[]>()
+  #context = 0
+  /** What a linearizable read that begins now must see at least. */
+  #floor = 0
+  #calm = false
+  #failure: unknown = null
+
+  constructor(options: RaftWorldOptions) {
+    const { seed, lossPercent, duplicatePercent, delayMsMax, voters, spares } = options
+    this.#options = options
+    this.world = new World({ seed, network: { lossPercent, duplicatePercent, delayMsMax } })
+    this.#random = this.world.random
+    this.invariants = new Invariants(this.disks)
+    const ids = Array.from({ length: voters + spares }, (_, at) => at + 1)
+    const config: ConfState = { ...NO_CONFIG, voters: ids.slice(0, voters) }
+    for (const id of ids) {
+      const disk = new Disk()
+      if (id <= voters) disk.begin(config)
+      this.disks.set(id, disk)
+      this.world.network.attach(`n${id}`, (_, message) => this.#arrive(id, message as SentMessage))
+      this.#start(id)
+    }
+    this.#every(options.crashMs, () => this.#crash())
+    this.#every(options.partitionMs, () => this.#partition())
+    this.#every(options.slowDiskMs, () => this.#slowDisk())
+    this.#every(options.changeMs, () => this.#change())
+    this.#every(options.transferMs, () => this.#transfer())
+    this.#every(options.suspectMs, () => this.#suspect())
+    this.#every(options.requestMs, () => this.#request())
+  }
+
+  /** Runs for `ms` of simulated time; throws at the first violation. */
+  run(ms: number): void {
+    const endMs = this.world.elapsedMs + ms
+    while (this.world.elapsedMs < endMs) this.step()
+  }
+
+  step(): void {
+    this.world.step()
+    if (this.#failure !== null) throw this.#failure
+  }
+
+  /** Nothing bad happens from now on. */
+  calm(): void {
+    this.#calm = true
+    Object.assign(this.world.network.options, { lossPercent: 0, duplicatePercent: 0, delayMsMax: 5 })
+    this.world.network.heal()
+    this.#slow.clear()
+    for (const id of this.disks.keys()) if (!this.hosts.has(id)) this.#start(id)
+  }
+
+  /** A healed group makes progress, and all its members get to the same state, within `maxMs`. */
+  converge(maxMs: number): void {
+    const endMs = this.world.elapsedMs + maxMs
+    const mark = `calm-${this.#context}`
+    let checkMs = 0
+    for (;;) {
+      this.step()
+      if (this.world.elapsedMs < checkMs) continue
+      checkMs = this.world.elapsedMs + TICK_MS
+      const leader = this.leader()
+      if (leader !== null && leader.app.value !== mark) {
+        this.#ask(leader, 'write', (context) => ({ type: 'propose', data: Buffer.from(mark), context }))
+      }
+      if (leader !== null && this.#isConverged(leader, mark)) return
+      if (this.world.elapsedMs > endMs) throw new Violation(`No progress within ${maxMs} ms: ${this.describe()}`)
+    }
+  }
+
+  /** Of the highest term. */
+  leader(): Host | null {
+    let best: Host | null = null
+    for (const host of this.hosts.values()) {
+      const { role, term } = host.node.status()
+      if (role === 'leader' && (best === null || term > best.node.status().term)) best = host
+    }
+    return best
+  }
+
+  describe(): string {
+    return [...this.hosts.values()].map(({ node }) => JSON.stringify(node.status())).join('\n')
+  }
+
+  #isConverged(leader: Host, mark: string): boolean {
+    const { config, commit } = leader.node.status()
+    const members = [...config.voters, ...config.outgoing, ...config.learners]
+    return members.every((id) => {
+      const { app } = this.hosts.get(id)!
+      return app.value === mark && app.index === commit
+    })
+  }
+
+  #start(id: ReplicaId): void {
+    const disk = this.disks.get(id)!
+    const host = new Host({
+      id,
+      disk,
+      random: this.#random,
+      limits: this.#options.limits,
+      send: (message) => this.#send(message),
+      observe: (ready, it) => this.#observe(ready, it),
+      wrote: (it) => this.#write(it),
+    })
+    this.#options.host?.(host)
+    this.hosts.set(id, host)
+    this.#reads.set(host, [])
+    this.invariants.started(host)
+    this.#tickLater(host)
+  }
+
+  /** A host that sleeps is not ticked. */
+  #tickLater(host: Host): void {
+    this.world.clock.after(TICK_MS * (0.9 + this.#random.float() * 0.2), () => {
+      if (!host.alive) return
+      if (!host.node.quiescent) this.#step(host, { type: 'tick' })
+      this.#tickLater(host)
+    })
+  }
+
+  #step(host: Host, input: Input): void {
+    if (!host.alive || this.#failure !== null) return
+    try {
+      host.step(input)
+      this.invariants.checkState(host)
+      this.#serve(host)
+    } catch (error) {
+      this.#failure = error
+    }
+  }
+
+  #observe(ready: Ready, host: Host): void {
+    this.invariants.observe(ready, host)
+    for (const { context, index, term } of ready.accepted) {
+      if (this.#requests.has(context)) this.#writes.set(`${host.id} ${index}/${term}`, context)
+    }
+    for (const { index, term } of ready.committed) {
+      const context = this.#writes.get(`${host.id} ${index}/${term}`)
+      if (context === undefined) continue
+      this.#count('acknowledged')
+      this.#floor = Math.max(this.#floor, index)
+    }
+    for (const { context, index } of ready.reads) {
+      this.#reads.get(host)!.push({ context, index, floor: this.#requests.get(context)!.floor })
+    }
+    for (const { code } of ready.refused) this.#count(code)
+    if (ready.snapshot !== null) this.#count('snapshots')
+    if (ready.leadership?.role === 'leader') this.#count('elections')
+    for (const { config } of ready.configs) this.#count(config.outgoing.length > 0 ? 'joint' : 'changes')
+  }
+
+  /** Reads that were granted are answered as soon as the state is new enough; it is checked that it is. */
+  #serve(host: Host): void {
+    const waiting = this.#reads.get(host)!
+    if (waiting.length === 0) return
+    const served = waiting.filter(({ index }) => index <= host.app.index)
+    for (const { floor } of served) {
+      if (host.app.index < floor)
+        throw new Violation(`Stale read: n${host.id} answers at ${host.app.index}, below ${floor}`)
+      this.#count('reads')
+      this.#floor = Math.max(this.#floor, host.app.index)
+    }
+    if (served.length > 0) {
+      this.#reads.set(
+        host,
+        waiting.filter(({ index }) => index > host.app.index),
+      )
+    }
+  }
+
+  #send(message: SentMessage): void {
+    this.invariants.checkMessage(message)
+    if (message.type === 'snapshot') this.#sendSnapshot(message)
+    else this.world.network.send(`n${message.from}`, `n${message.to}`, message)
+  }
+
+  /** Snapshots take their time, and the sender is told how it went. */
+  #sendSnapshot(message: SentMessage): void {
+    const sender = this.hosts.get(message.from)!
+    const arrived = this.#calm || this.#random.float() < 0.7
+    this.world.clock.after(this.#random.float() * 300, () => {
+      if (arrived) this.#arrive(message.to, message)
+      this.#step(sender, { type: 'snapshot-report', id: message.to, arrived })
+    })
+  }
+
+  #arrive(id: ReplicaId, message: SentMessage): void {
+    const host = this.hosts.get(id)
+    if (host !== undefined) this.#step(host, { type: 'message', message })
+  }
+
+  #write(host: Host): void {
+    if (this.#writing.has(host)) return
+    this.#writing.add(host)
+    const ms = this.#random.float() * (this.#slow.has(host.id) ? 3_000 : 8)
+    this.world.clock.after(ms, () => {
+      if (!host.alive) return
+      this.#writing.delete(host)
+      const together = 1 + this.#random.below(host.queue.length)
+      for (let count = 0; count < together; count++) this.#finishWrite(host)
+      if (host.queue.length > 0) this.#write(host)
+    })
+  }
+
+  /** The report may be late, and be overtaken by another's. */
+  #finishWrite(host: Host): void {
+    const before = host.disk.hardState
+    const persisted = host.finishWrite()
+    this.#checkDisk(host.id, before)
+    if (persisted === null) return
+    const lateMs = this.#random.below(10) === 0 ? 500 : 5
+    this.world.clock.after(this.#random.float() * lateMs, () => this.#step(host, persisted))
+  }
+
+  #checkDisk(id: ReplicaId, before: Disk['hardState']): void {
+    try {
+      this.invariants.checkDisk(id, before, this.disks.get(id)!.hardState)
+    } catch (error) {
+      this.#failure ??= error
+    }
+  }
+
+  #crash(): void {
+    const host = this.#any()
+    if (host === null) return
+    this.#count('crashes')
+    const before = host.disk.hardState
+    host.crash(this.#random.below(host.queue.length + 1))
+    this.#checkDisk(host.id, before)
+    this.hosts.delete(host.id)
+    this.#reads.delete(host)
+    this.world.clock.after(this.#random.float() * 2_000, () => {
+      if (!this.hosts.has(host.id)) this.#start(host.id)
+    })
+  }
+
+  /** In two halves, one replica alone, or some ways in one direction only. */
+  #partition(): void {
+    const { network } = this.world
+    const names = [...this.disks.keys()].map((id) => `n${id}`)
+    const kind = this.#random.below(4)
+    const some = names.filter(() => this.#random.below(2) === 0)
+    const leader = this.leader()
+    if (kind === 0)
+      network.partition(
+        some,
+        names.filter((name) => !some.includes(name)),
+      )
+    else if (kind === 1 && leader !== null) {
+      network.partition(
+        [`n${leader.id}`],
+        names.filter((name) => name !== `n${leader.id}`),
+      )
+    } else for (const name of some) network.cut(names[this.#random.below(names.length)]!, name)
+    this.world.clock.after(this.#random.float() * 4_000, () => network.heal())
+  }
+
+  #slowDisk(): void {
+    const host = this.leader() ?? this.#any()
+    const victim = this.#random.below(2) === 0 ? this.#any() : host
+    if (victim === null) return
+    this.#slow.add(victim.id)
+    this.world.clock.after(this.#random.float() * 5_000, () => this.#slow.delete(victim.id))
+  }
+
+  /** Up to three members at once, most often by way of a learner or not at all. */
+  #change(): void {
+    const leader = this.leader()
+    if (leader === null) return
+    const types = ['add-voter', 'add-voter', 'add-learner', 'remove'] as const
+    const members = new Map<ReplicaId, MemberChange>()
+    for (let count = this.#random.below(4); count >= 0; count--) {
+      const id = 1 + this.#random.below(this.disks.size)
+      members.set(id, { type: types[this.#random.below(types.length)]!, id })
+    }
+    const joint = leader.node.status().config.outgoing.length > 0
+    const change = {
+      members: joint ? [] : [...members.values()],
+      leave: this.#random.below(4) === 0 ? ('explicit' as const) : ('auto' as const),
+    }
+    this.#ask(leader, 'write', (context) => ({ type: 'change', change, data: Buffer.from(`${context}`), context }))
+  }
+
+  #transfer(): void {
+    const leader = this.leader()
+    if (leader === null) return
+    const to = 1 + this.#random.below(this.disks.size)
+    this.#step(leader, { type: 'transfer', to, context: ++this.#context })
+  }
+
+  #suspect(): void {
+    const host = this.#any()
+    if (host === null) return
+    const id = 1 + this.#random.below(this.disks.size)
+    const kind = this.#random.below(4)
+    if (kind === 0) this.#step(host, { type: 'unreachable', id })
+    else if (kind === 1) this.#step(host, { type: 'campaign' })
+    else if (kind === 2) this.#step(host, { type: 'lease', held: this.#random.below(4) === 0 })
+    else this.#step(host, { type: 'suspect', id: host.node.status().leader ?? id })
+  }
+
+  /** Of anybody who believes to lead, or of anybody at all. A burst now and then, and a pause. */
+  #request(): void {
+    const believers = [...this.hosts.values()].filter(({ node }) => node.status().role === 'leader')
+    const host = believers[this.#random.below(believers.length + 1)] ?? this.#any()
+    if (host === null) return
+    if (this.#random.below(30) === 0) host.compactTo = host.app.index - this.#random.below(10)
+    if (this.#random.below(3) === 0) this.#ask(host, 'read', (context) => ({ type: 'read', context }))
+    for (let count = this.#random.below(4); count > 0; count--) {
+      this.#ask(host, 'write', (context) => ({ type: 'propose', data: Buffer.from(`w${context}`), context }))
+    }
+  }
+
+  #ask(host: Host, kind: 'write' | 'read', input: (context: number) => Input): void {
+    const context = ++this.#context
+    this.#requests.set(context, { kind, floor: this.#floor })
+    this.#step(host, input(context))
+  }
+
+  #any(): Host | null {
+    const all = [...this.hosts.values()]
+    return all[this.#random.below(Math.max(1, all.length))] ?? null
+  }
+
+  #every(meanMs: number, work: () => void): void {
+    if (meanMs === 0) return
+    this.world.clock.after(this.#random.float() * meanMs * 2, () => {
+      if (this.#calm) return
+      work()
+      this.#every(meanMs, work)
+    })
+  }
+
+  #count(name: string): void {
+    this.counts[name] = (this.counts[name] ?? 0) + 1
+  }
+}
+
+/** A bad day whose kind follows from the seed: 3, 5 or 7 voters, small bounds, every fault. */
+export function optionsOf(seed: number): RaftWorldOptions {
+  const kinds = { loss: seed % 4, voters: seed % 3, faults: seed % 5, quiet: seed % 7 === 0 }
+  return {
+    seed,
+    voters: [3, 5, 7][kinds.voters]!,
+    spares: kinds.faults === 0 ? 0 : 2,
+    lossPercent: [0, 2, 10, 25][kinds.loss]!,
+    duplicatePercent: 5,
+    delayMsMax: [20, 100, 50, 300][kinds.loss]!,
+    crashMs: kinds.faults === 1 ? 0 : 1_500,
+    partitionMs: kinds.faults === 2 ? 0 : 2_500,
+    slowDiskMs: 4_000,
+    changeMs: kinds.faults === 0 ? 0 : 1_200,
+    transferMs: 3_000,
+    suspectMs: 700,
+    requestMs: kinds.quiet ? 2_000 : 60,
+    limits: {
+      electionTicks: 8,
+      heartbeatTicks: 2,
+      quiesceTicks: kinds.quiet ? 4 : 12,
+      appendBytesMax: 150,
+      inflightCountMax: 1 + (seed % 6),
+      inflightBytesMax: 400,
+      uncommittedBytesMax: 2_000,
+      committedBytesMax: 300,
+      readsMax: 20,
+    },
+  }
+}
