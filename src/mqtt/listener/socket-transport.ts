@@ -45,9 +45,7 @@ export class SocketTransport implements Transport {
 
   write(buffer: Buffer): boolean {
     if (this.#ended) return false
-    const socket = this.#socket!
-    // Node answers false for anything large, also where the kernel took it at once.
-    return socket.write(buffer) || socket.writableLength === 0
+    return this.#socket!.write(buffer)
   }
 
   get writableBytes(): number {

@@ -42,6 +42,7 @@ export class WsTransport implements Transport {
   write(buffer: Buffer): boolean {
     if (this.#ended) return false
     this.#ws.send(buffer, BINARY)
+    // What was corked counts as waiting until the next turn, also where the kernel took it at once.
     return !this.#socket.writableNeedDrain || this.#ws.bufferedAmount === 0
   }
 
