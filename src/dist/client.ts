@@ -11,6 +11,7 @@ import { tenantStart } from './store/schema.ts'
 export type RouteRanges = RangeClient<RouteCommand, RouteOutcome, RouteQuery, RouteAnswer>
 
 const ROUTES_MAX = 10_000
+const FENCE_SLICE = 1_000
 const SUBSCRIPTION_ID_MAX = 268_435_455
 const COUNT_MAX = 0xffff_ffff
 
@@ -67,6 +68,22 @@ export class DistClient implements Dist {
       from = answer.next
       if (routes.length >= limit) return { routes, next: Buffer.from(from).toString('base64url') }
     }
+  }
+
+  /**
+   * Takes back the routes that earlier runs of `node` left behind: whoever they led to is gone. Resolves with their
+   * number. Call it when {@link ready}, before the node adds routes of its own.
+   */
+  async fence(node: string, incarnation: number): Promise<number> {
+    let count = 0
+    let next = 1
+    while (next !== 0) {
+      const older = this.#table.olderRoutes(node, incarnation, next, FENCE_SLICE)
+      await Promise.all(older.routes.map((route) => this.change({ ...route, op: 'remove' })))
+      count += older.routes.length
+      next = older.next
+    }
+    return count
   }
 
   /** True when every route of the ranges open here can match. */

@@ -22,6 +22,8 @@ export interface DistOptions extends RouteTableOptions {
 export interface DistService extends Dist {
   /** True when every route of the ranges that are open here can match; before, matches find what there is. */
   ready(): boolean
+  /** Takes back what earlier runs of a node left behind; resolves with the number of routes. */
+  fence(node: string, incarnation: number): Promise<number>
 }
 
 /** What a command costs beside its key and value: its route, objects, the place in the queue. */

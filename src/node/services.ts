@@ -40,7 +40,7 @@ export function startServices(options: ServiceOptions): Services {
   const store = new Store({ engine, clock, random, storeId: node, log, defer, fatal })
   const hlc = new HybridClock()
   const dist = createDist({
-    serve: (coprocessor, observer) => store.serve(coprocessor, observer),
+    serve: (coprocessor, observer, serving) => store.serve(coprocessor, observer, serving),
     defer,
     now: () => clock.monotonic(),
     cacheBytesMax: MATCH_CACHE_BYTES_MAX,

@@ -1,7 +1,7 @@
 import type { TenantId } from '../../base/ids.ts'
 import { compareBytes, within } from '../../kv/engine/bytes.ts'
 import type { Applied, RangeDescriptor, RangeObserver, Reader } from '../../kv/range/coprocessor.ts'
-import type { DistStats, Route, RouteChange, TopicEntry } from '../contract.ts'
+import type { DistStats, Receiver, Route, RouteChange, TopicEntry } from '../contract.ts'
 import { keyAfter, readRoute, routeKey } from '../store/schema.ts'
 import { MatchCache } from './cache.ts'
 import { buildEntry } from './entry.ts'
@@ -86,6 +86,22 @@ export class RouteTable implements RangeObserver<RouteChange> {
       cacheMisses: this.#cache.misses,
       invalidations: this.#cache.invalidations,
     }
+  }
+
+  /** Routes of a node that are older than `incarnation`, from the `from`th on; `next` 0 = all were looked at. */
+  olderRoutes(node: string, incarnation: number, from: number, limit: number): { routes: Route[]; next: number } {
+    const { routes } = this.#trie
+    const found: Route[] = []
+    for (let id = Math.max(1, from); id < routes.limit; id++) {
+      const list = routes.list(id)
+      if (list === 0 || routes.incarnation(id) >= incarnation) continue
+      const receiver = routes.receiver(id)
+      if (nodeOf(receiver) !== node) continue
+      const tenant = this.#trie.tenantOf(list)
+      found.push({ tenant, filter: this.#trie.filterOf(list), receiver, incarnation: routes.incarnation(id) })
+      if (found.length >= limit) return { routes: found, next: id + 1 }
+    }
+    return { routes: found, next: 0 }
   }
 
   opened(descriptor: RangeDescriptor, reader: Reader): void {
@@ -237,4 +253,10 @@ export class RouteTable implements RangeObserver<RouteChange> {
     }
     return false
   }
+}
+
+/** The node that a route leads to; null for inboxes and plugins. */
+function nodeOf(receiver: Receiver): string | null {
+  if (receiver.kind === 'node') return receiver.node
+  return receiver.kind === 'group' && receiver.member.kind === 'node' ? receiver.member.node : null
 }
