@@ -51,7 +51,8 @@ export function startServices(options: ServiceOptions): Services {
     ...{ clock, defer, random, log, node },
   })
   const retain = createRetain({ serve: (coprocessor, observer) => store.serve(coprocessor, observer) })
-  const table = new LocalTable(dist, node, hlc.next(clock.now()))
+  const firstIncarnation = hlc.next(clock.now())
+  const table = new LocalTable(dist, node, firstIncarnation)
   const routes = new SessionRoutes(dist, inbox, log)
   const queueDropped = (tenant: TenantId, client: InboxId, topic: string) =>
     plugins.events.drop('queue-full', tenant, client, topic, 1)
@@ -60,6 +61,7 @@ export function startServices(options: ServiceOptions): Services {
     settings: plugins.settings,
     brokers: new Map(),
   })
+  fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, defer, log })
   inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
   return {
     parts: { router, table, dist, inbox, retain, routes, hlc },
@@ -103,6 +105,20 @@ class Wills implements WillPublisher {
   dropped(...[key, reason, count]: Parameters<WillPublisher['dropped']>): void {
     this.#events.drop(reason === 'expired' ? 'expired' : 'queue-full', key.tenant, key.inbox, '', 1, count)
   }
+}
+
+/** Takes back the node routes of earlier runs of this process, once they are loaded. */
+function fenceEarlierRuns(
+  dist: DistService,
+  own: { node: string; incarnation: number; defer: (callback: () => void) => void; log: Logger },
+): void {
+  if (!dist.ready()) return own.defer(() => fenceEarlierRuns(dist, own))
+  dist.fence(own.node, own.incarnation).then(
+    (routes) => {
+      if (routes > 0) own.log.info({ routes }, 'Took back routes of subscribers that an earlier run left behind')
+    },
+    (error: unknown) => own.log.warn({ err: error }, 'Could not take back routes of an earlier run'),
+  )
 }
 
 function healthOf(store: Store, dist: DistService): Health {

@@ -102,27 +102,31 @@ export class Router {
 
   /**
    * Routes a message to everybody. `done` is called once: when every matching inbox and, with RETAIN, the retained
-   * message is committed; at once where there is nothing to wait for. For QoS 0 it waits for nothing.
+   * message is committed; at once where there is nothing to wait for. It waits for nothing with QoS 0, or where the
+   * tenant's `durability` says so: this node alone is the quorum, so that having received it is all that is left.
    */
   publish(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Repetition, done: Published): void {
+    const waits = publication.qos > 0 && this.#parts.settings.of(tenant).durability === 'quorum-sync'
+    this.#send(tenant, publication, entry, dedup, new Waiter(waits, done))
+  }
+
+  /** Publishes a message that did not come from a packet (a will, the API's): always waits for what it stores. */
+  publishMessage(tenant: TenantId, message: Message, dedup: Repetition = null): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#stored.fromMessage(message)
+      const done: Published = (error, matched) => (error ? reject(error) : resolve(matched))
+      this.#send(tenant, this.#stored, this.match(tenant, message.topic), dedup, new Waiter(true, done))
+    })
+  }
+
+  #send(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Repetition, waiter: Waiter): void {
     const fanout = this.fanout(entry)
-    const waiter = new Waiter(publication.qos > 0, done)
     const again = dedup?.repeated ?? false
     if (!again) this.deliverLocal(publication, fanout)
     waiter.matched += fanout.targets.length
     if (publication.retain) this.#retain(tenant, publication, waiter)
     if (!fanout.localOnly) this.#deliverBeyond(tenant, publication, entry, dedup, waiter)
     waiter.close()
-  }
-
-  /** Publishes a message that did not come from a packet: a will, the API's. */
-  publishMessage(tenant: TenantId, message: Message, dedup: Repetition = null): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#stored.fromMessage(message)
-      this.publish(tenant, this.#stored, this.match(tenant, message.topic), dedup, (error, matched) =>
-        error ? reject(error) : resolve(matched),
-      )
-    })
   }
 
   #deliverBeyond(
