@@ -6,7 +6,7 @@ import type { Batch, Bounds, Cursor, Engine, EngineStats, Family } from '../../.
 import { RocksEngine, type RocksOptions } from '../../../src/kv/engine/rocksdb/engine.ts'
 
 /** Memory where the system has such a folder: what a test does not read back after a crash needs no disk. */
-const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+export const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
 /** A new folder, removed after the test. */
 export function newFolder(parent: string = tmpdir()): string {

@@ -7,7 +7,7 @@ import type { Bounds, Cursor } from '../engine.ts'
 
 const NOTHING = new Uint8Array(0)
 /** Rows read ahead: few at first, since most cursors look at few. */
-const ROWS_FIRST = 4
+const ROWS_FIRST = 2
 const ROWS_MAX = 128
 const READ_BYTES_MAX = 64 * 1024
 /** Sorts behind all keys that are shorter. */

@@ -39,8 +39,9 @@ export interface RocksOptions {
 
 /** Bytes of one group; what comes beyond begins the next one. */
 const GROUP_BYTES_MAX = 16 * 1024 * 1024
-/** A family of fewer entries is counted exactly. */
+/** A family of fewer entries and bytes is counted exactly. */
 const COUNTED_ROWS = 64
+const COUNTED_BYTES = 64 * 1024
 /** Longest sleep of a reader while a batch lands in steps; it looks again then. */
 const STEP_WAIT_MS = 1_000
 
@@ -296,10 +297,13 @@ export class RocksEngine implements Engine {
   #countFirst(family: Family): { bytes: number; all: boolean } {
     const cursor = this.cursor(family, {})
     let bytes = 0
-    let rows = 0
-    for (; rows < COUNTED_ROWS && cursor.next(); rows++) bytes += cursor.key.length + cursor.value.length
+    let all = false
+    for (let rows = 0; rows < COUNTED_ROWS && bytes < COUNTED_BYTES && !all; rows++) {
+      all = !cursor.next()
+      bytes += cursor.key.length + cursor.value.length
+    }
     cursor.close()
-    return { bytes, all: rows < COUNTED_ROWS }
+    return { bytes, all }
   }
 
   #column(family: Family): Column {

@@ -4,7 +4,10 @@ import type { Family } from '../engine.ts'
 import { OWN_FAMILY } from './layout.js'
 
 export interface TuningOptions {
-  /** Most bytes of all memtables together, 4 to 60 MiB; the write-ahead log grows to four times of it. Default 56 MiB. */
+  /**
+   * Most bytes of all memtables together, 4 to 56 MiB; the write-ahead log grows to four times of it,
+   * and by what is written during a flush: 228 MiB were seen at the default. Default 52 MiB.
+   */
   memtableBytes?: number
   /** Blocks of all families that are kept in memory, with their indexes and filters. Default 64 MiB. */
   cacheBytes?: number
@@ -24,10 +27,10 @@ const MEMTABLES_PER_BUDGET = 4
  * takes one small key with every write, and is flushed once every few thousand.
  */
 const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: number }> = {
-  raft: { memtable: 0.35, cache: 0.12 },
-  inbox: { memtable: 0.32, cache: 0.4 },
-  retain: { memtable: 0.14, cache: 0.25 },
-  dist: { memtable: 0.09, cache: 0.15 },
+  raft: { memtable: 0.3, cache: 0.12 },
+  inbox: { memtable: 0.3, cache: 0.4 },
+  retain: { memtable: 0.16, cache: 0.25 },
+  dist: { memtable: 0.14, cache: 0.15 },
   meta: { memtable: 0.06, cache: 0.07 },
   [OWN_FAMILY]: { memtable: 0.04, cache: 0.01 },
 }
@@ -38,8 +41,8 @@ const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: numb
  * RocksDB's own rule holds, four times all memtables of all families: this is what bounds the log under 256 MiB.
  */
 export function openOptions(options: TuningOptions): OpenOptions {
-  const { memtableBytes = 56 * MEBIBYTE, cacheBytes = 64 * MEBIBYTE, threads = 2 } = options
-  assert(memtableBytes >= 4 * MEBIBYTE && memtableBytes <= 60 * MEBIBYTE, 'Memtables are 4 to 60 MiB')
+  const { memtableBytes = 52 * MEBIBYTE, cacheBytes = 64 * MEBIBYTE, threads = 2 } = options
+  assert(memtableBytes >= 4 * MEBIBYTE && memtableBytes <= 56 * MEBIBYTE, 'Memtables are 4 to 56 MiB')
   const columns: Record<string, ColumnOptions> = {}
   for (const [name, share] of Object.entries(SHARES)) {
     columns[name] = {

@@ -1,0 +1,87 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { dirname, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { systemRandom } from '../../../src/base/clock.ts'
+import type { Engine, Family } from '../../../src/kv/engine/engine.ts'
+import { RocksEngine } from '../../../src/kv/engine/rocksdb/engine.ts'
+import { builtMain } from '../../build.ts'
+import { newFolder, SMALL } from './rocksdb-engine.ts'
+
+const CHILD = resolve('test/kv/engine/rocksdb-child.js')
+let build = ''
+
+beforeAll(async () => {
+  build = dirname(await builtMain())
+}, 60_000)
+
+const decode = (data: Uint8Array | undefined) => (data === undefined ? undefined : new TextDecoder().decode(data))
+const get = (engine: Engine, family: Family, key: string) => decode(engine.get(family, new TextEncoder().encode(key)))
+
+function rows(engine: Engine, family: Family): [string, string][] {
+  const cursor = engine.cursor(family, {})
+  const all: [string, string][] = []
+  while (cursor.next()) all.push([decode(cursor.key)!, decode(cursor.value)!])
+  cursor.close()
+  return all
+}
+
+/** Runs the child and kills it once it has acknowledged so many batches; returns the numbers acknowledged. */
+async function runAndKill(path: string, from: number, acknowledged: number): Promise<number[]> {
+  const child = spawn(process.execPath, [CHILD, build, path, String(from)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  const numbers: number[] = []
+  for await (const line of createInterface({ input: child.stdout! })) {
+    numbers.push(Number(line))
+    if (numbers.length === acknowledged) child.kill('SIGKILL')
+  }
+  await exited
+  return numbers
+}
+
+/** What a crash must not change. Returns the number of the last batch. */
+function checkWhole(engine: Engine, acknowledged: number): number {
+  const inbox = rows(engine, 'inbox')
+  const last = inbox.length
+  expect(last).toBeGreaterThanOrEqual(acknowledged)
+  expect(inbox.map(([key]) => Number(key))).toEqual(Array.from({ length: last }, (_, i) => i + 1))
+  expect(rows(engine, 'retain').map(([, value]) => value)).toEqual(inbox.map((_, i) => `retain ${i + 1}`))
+  if (last > 0) expect(get(engine, 'meta', 'last')).toBe(String(last))
+  const fill = rows(engine, 'dist')
+  const filled = last - (last % 10)
+  if (last >= 10 && last % 10 === 0) expect(fill.filter(([, value]) => value === String(filled))).toHaveLength(1_200)
+  else if (last > 10) expect(fill).toEqual([['fill ', String(filled + 1)]])
+  expect(engine.durable()).toBe(last)
+  return last
+}
+
+describe.each([1, 2, 3, 4])('kill -9, folder %i', () => {
+  test('nothing acknowledged is lost, nothing is there in part, five times', { timeout: 60_000 }, async () => {
+    const path = newFolder()
+    let last = 0
+    for (let round = 0; round < 5; round++) {
+      const numbers = await runAndKill(path, last + 1, 1 + systemRandom.below(200))
+      expect(numbers.length).toBeGreaterThan(0)
+      const engine = await RocksEngine.open({ path, tuning: SMALL })
+      last = checkWhole(engine, numbers.at(-1)!)
+      await engine.close()
+    }
+  })
+})
+
+test('a disk that refuses a write ends the engine, and what it had acknowledged is there', async () => {
+  const path = newFolder()
+  // No file longer than 256 KiB: the log meets that first.
+  const command = `ulimit -f 512; exec "${process.execPath}" "${CHILD}" "${build}" "${path}" 1`
+  const child: ChildProcess = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  const lines: string[] = []
+  for await (const line of createInterface({ input: child.stdout! })) lines.push(line)
+  await exited
+  expect(lines.slice(-3)).toEqual(['failed', 'then STORAGE_FAILED', 'closed'])
+  expect(lines.filter((line) => line === 'failed')).toHaveLength(1)
+  const engine = await RocksEngine.open({ path, tuning: SMALL })
+  checkWhole(engine, Number(lines.at(-4)))
+  await engine.close()
+})
