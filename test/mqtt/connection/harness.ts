@@ -88,8 +88,9 @@ export class Harness {
       name: 'test',
       generation: 0,
       authenticate: () => ({ result: 'accepted', identity: identityOf() }),
-      ...auth,
     }
+    // Getters stay getters: a plugin's generation changes.
+    Object.defineProperties(plugin, Object.getOwnPropertyDescriptors(auth))
     this.server = new MqttServer(
       {
         ...{ dist, inbox, retain, table, node, log, clock },
