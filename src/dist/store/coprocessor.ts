@@ -39,6 +39,7 @@ export const routeCoprocessor: RouteCoprocessor = {
   version: 1,
   encode: encodeCommands,
   decode: decodeCommands,
+  grows: (command) => command.op === 'add',
   mutate,
   query,
   due: () => [],

@@ -20,6 +20,8 @@ export const inboxCoprocessor: InboxCoprocessor = {
   version: 1,
   encode: encodeCommands,
   decode: decodeCommands,
+  // Attaching and acknowledging stay possible with little space: they are what drains queues.
+  grows: ({ type }) => type === 'insert' || type === 'subscribe' || type === 'join',
   mutate,
   query,
   due: dueCommands,

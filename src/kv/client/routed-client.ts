@@ -21,6 +21,8 @@ export interface RoutedClientOptions<Command, Response, Query, Answer> {
   /** Approximate size of a command, for limits. Default 64 bytes for each. */
   commandBytes?: ((command: Command) => number) | undefined
   limits?: Partial<ClientLimits>
+  /** Why a command is not taken now: it fails at once, without a try. */
+  refuses?: (command: Command) => BrokerError | null
 }
 
 export interface ClientLimits {
@@ -93,6 +95,11 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   }
 
   mutateWith(key: Uint8Array, command: Command, done: Done<Response>, options?: CallOptions): void {
+    const refused = this.#options.refuses?.(command) ?? null
+    if (refused !== null) {
+      this.#options.transport.schedule(() => this.#finish(done, refused, null))
+      return
+    }
     const lane = this.#laneOf(key)
     const bytes = this.#options.commandBytes?.(command) ?? 64
     const { commandsMax, bytesMax } = this.#limits

@@ -64,6 +64,8 @@ export interface EngineStats {
   bytes: Record<Family, number>
   /** Free bytes of the disk; Infinity in memory. */
   freeBytes: number
+  /** Size of the disk; absent in memory. */
+  diskBytes?: number
   batches: number
   syncs: number
   /** What the disk is behind with; absent in memory. */

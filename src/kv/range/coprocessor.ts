@@ -15,6 +15,8 @@ export interface Coprocessor<Command, Response, Query, Answer, Effect> {
   encode(commands: readonly Command[]): Uint8Array
   /** The reverse; throws BrokerError on damaged bytes. */
   decode(entry: Uint8Array): Command[]
+  /** True for a command that takes space: refused while the disk is nearly full or behind. Absent = all do. */
+  grows?(command: Command): boolean
   mutate(commands: readonly Command[], reader: Reader, context: MutateContext): Mutation<Response, Effect>
   /** Read only; pages by itself: an answer is bounded in bytes and carries where to go on. */
   query(query: Query, reader: Reader, context: QueryContext): Answer

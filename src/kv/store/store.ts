@@ -13,6 +13,7 @@ import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/copro
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
 import type { Hosted, Landing } from './host.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
+import { judgePressure, PRESSURE_LIMITS, type PressureLimits } from './pressure.ts'
 import { Service } from './service.ts'
 
 export interface StoreOptions {
@@ -29,6 +30,7 @@ export interface StoreOptions {
   decodeAlways?: boolean
   limits?: Partial<StoreLimits>
   streamLimits?: Partial<StreamLimits>
+  pressureLimits?: Partial<PressureLimits>
 }
 
 export interface ServeOptions<Command> {
@@ -55,6 +57,7 @@ type AnyService = Service<never, unknown, never, unknown, unknown>
 
 /** Longest sleep until timed work: a wall clock that jumps is noticed then. */
 const DUE_WAIT_MS_MAX = 60_000
+const WATCH_MS = 1_000
 
 /**
  * The ranges of one node, all services: one loop.
@@ -82,6 +85,9 @@ export class Store implements MetricSource {
   #writing = false
   #state: 'open' | 'closing' | 'closed' | 'failed' = 'open'
   #failure: BrokerError | null = null
+  /** Why nothing that takes space is accepted; null while it is. */
+  #pressure: BrokerError | null = null
+  #stopWatch: (() => void) | null = null
   #idle: (() => void)[] = []
   #stopDue: (() => void) | null = null
   /** When the timer rings; it may ring too early, never too late. */
@@ -94,6 +100,7 @@ export class Store implements MetricSource {
     this.#clock = options.clock
     this.#limits = { ...STORE_LIMITS, ...options.limits }
     this.#defer = options.defer ?? ((callback) => void setImmediate(callback))
+    if (options.engine.stats().pressure !== undefined) this.#watch()
   }
 
   /** Opens the ranges of a service, or creates them, and gives a client for this process. */
@@ -109,6 +116,7 @@ export class Store implements MetricSource {
       // Neither a clock that was set back nor a generator that begins again may name two clients alike.
       incarnation: `${storeId}/${this.#engine.durable()}-${clock.now()}-${this.#randomName(10)}`,
       commandBytes: options.commandBytes,
+      refuses: (command) => (this.#pressure !== null && (coprocessor.grows?.(command) ?? true) ? this.#pressure : null),
       limits: options.clientLimits ?? {},
     })
     this.#clients.push(client as unknown as RangeClient<never, unknown, never, unknown>)
@@ -166,6 +174,7 @@ export class Store implements MetricSource {
   /** What keeps ranges from serving. */
   health(): HealthReason[] {
     const reasons: HealthReason[] = []
+    if (this.#pressure !== null) reasons.push({ part: 'disk', message: this.#pressure.message })
     if (this.#failure !== null) reasons.push({ part: 'store', message: this.#failure.message })
     for (const { descriptor, halted } of this.ranges()) {
       if (halted !== null) reasons.push({ part: `range ${descriptor.id}`, message: halted })
@@ -196,6 +205,7 @@ export class Store implements MetricSource {
     if (this.#busy()) await new Promise<void>((resolve) => this.#idle.push(resolve))
     this.#state = 'closed'
     this.#stopDue?.()
+    this.#stopWatch?.()
     for (const client of this.#clients) await client.close()
     for (const service of this.#services.values()) service.close()
     this.#services.clear()
@@ -205,8 +215,21 @@ export class Store implements MetricSource {
   abandon(): void {
     this.#state = 'closed'
     this.#stopDue?.()
+    this.#stopWatch?.()
     this.#calls = []
     this.#ready.clear()
+  }
+
+  /** Looks at the disk once a second. */
+  #watch(): void {
+    const before = this.#pressure
+    this.#pressure = judgePressure(this.#engine.stats(), before, {
+      ...PRESSURE_LIMITS,
+      ...this.#options.pressureLimits,
+    })
+    if (this.#pressure !== null && before === null) this.#options.log.warn({ err: this.#pressure }, 'Little space')
+    if (this.#pressure === null && before !== null) this.#options.log.info({}, 'The disk has room again')
+    this.#stopWatch = this.#clock.after(WATCH_MS, () => this.#watch())
   }
 
   #call(callback: () => void): void {

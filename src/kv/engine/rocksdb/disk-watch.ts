@@ -14,6 +14,7 @@ export class DiskWatch {
   #stopped = false
   /** What this user may still write. */
   freeBytes = Number.POSITIVE_INFINITY
+  diskBytes = 0
   families: Record<string, FamilyFiles> = {}
 
   constructor(path: string, clock: Clock) {
@@ -37,8 +38,9 @@ export class DiskWatch {
   /** A look that fails leaves what was seen before: it must not stop what the database itself still does. */
   async #look(): Promise<void> {
     try {
-      const { bavail, bsize } = await statfs(this.#path)
+      const { bavail, blocks, bsize } = await statfs(this.#path)
       this.freeBytes = bavail * bsize
+      this.diskBytes = blocks * bsize
       await this.#manifest.refresh()
       this.families = this.#manifest.families() ?? {}
     } catch {
