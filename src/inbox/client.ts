@@ -68,8 +68,6 @@ export class InboxClient implements Inbox {
   readonly #qos0: Qos0Gate
   /** The same feeds as the observer's, found without making a key. */
   readonly #feeds = new Map<TenantId, Map<InboxId, QueueFeed>>()
-  /** The groups' feeds by their member's connection. */
-  readonly #members = new Map<string, MemberGate<GroupFeed>>()
   readonly #limits = new WeakMap<Owner, InboxLimits>()
   #publisher: WillPublisher | null = null
   /** Connections that attached here while an earlier life is swept up; null afterwards. */
@@ -106,8 +104,8 @@ export class InboxClient implements Inbox {
     const response = (await this.#ranges.mutate(key, {
       ...{ type: 'attach', key, connection, node, cleanStart, expirySeconds, will, ...client, limits },
     } as Command)) as AttachedAnswer
-    const { incarnation, sessionPresent, subscriptions, received, ended, previous } = response
-    const owner: Owner = { tenant, inbox, incarnation, connection }
+    const { incarnation, attachment, sessionPresent, subscriptions, received, ended, previous } = response
+    const owner: Owner = { tenant, inbox, incarnation, connection, attachment }
     this.#limits.set(owner, limits)
     return {
       ...{ owner, sessionPresent, subscriptions, received, previous },
@@ -118,11 +116,13 @@ export class InboxClient implements Inbox {
 
   async detach({ owner, expirySeconds, discardWill, sentUpTo }: DetachRequest): Promise<void> {
     const fence = fenceOf(owner)
-    const feed = this.#observer.feeds.get(nameOf(fence.key))
+    const name = nameOf(fence.key)
+    const feed = this.#observer.feeds.get(name)
     const known = feed !== undefined && feed.owner.connection === owner.connection
     // Acknowledgements that wait go first, by the same key.
     if (known) feed.close()
-    for (const group of [...(this.#members.get(owner.connection)?.feeds ?? [])]) group.close()
+    const members = this.#observer.members.get(name)
+    if (members?.connection === owner.connection) for (const group of [...members.feeds]) group.close()
     const reported = known ? feed.sentUpTo(sentUpTo) : sentUpTo
     await this.#fenced(owner, { type: 'detach', ...fence, expirySeconds, discardWill, sentUpTo: reported })
   }
@@ -200,8 +200,7 @@ export class InboxClient implements Inbox {
   openGroup(group: GroupKey, member: Owner, options: FeedOptions, sink: FeedSink): Feed {
     const key = inboxStart(group.tenant, groupInbox(group))
     const name = nameOf(key)
-    let gate = this.#members.get(member.connection)
-    if (gate === undefined) this.#members.set(member.connection, (gate = new MemberGate()))
+    const gate = this.#gateOf(member)
     const feed = new GroupFeed(this.#host, { key, name }, { owner: member, options, sink, gate })
     gate.add(feed)
     const feeds = this.#observer.groups.get(name)
@@ -286,12 +285,23 @@ export class InboxClient implements Inbox {
     return 'ok'
   }
 
+  #gateOf(member: Owner): MemberGate<GroupFeed> {
+    const session = nameOf(startOf(member))
+    const known = this.#observer.members.get(session)
+    if (known?.connection === member.connection) return known
+    known?.lost('taken-over')
+    const gate = new MemberGate<GroupFeed>(member.connection)
+    this.#observer.members.set(session, gate)
+    return gate
+  }
+
   #forget(feed: RunningFeed): void {
     if (feed instanceof GroupFeed) {
       const feeds = this.#observer.groups.get(feed.name)?.filter((each) => each !== feed) ?? []
       if (feeds.length === 0) this.#observer.groups.delete(feed.name)
       else this.#observer.groups.set(feed.name, feeds)
-      if (this.#members.get(feed.member.connection)?.feeds.size === 0) this.#members.delete(feed.member.connection)
+      const session = nameOf(startOf(feed.member))
+      if (this.#observer.members.get(session)?.feeds.size === 0) this.#observer.members.delete(session)
     } else if (feed instanceof QueueFeed && this.#observer.feeds.get(feed.name) === feed) {
       this.#observer.feeds.delete(feed.name)
       const feeds = this.#feeds.get(feed.owner.tenant)

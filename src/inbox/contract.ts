@@ -74,6 +74,8 @@ export interface Owner extends InboxKey {
   incarnation: number
   /** Unique for ever: node incarnation and a counter. */
   connection: string
+  /** Rises with each attach of the session, given by it: the groups of the session know a stale owner by it. */
+  attachment?: number
 }
 
 export interface AttachRequest extends InboxKey {
@@ -182,7 +184,8 @@ export interface FeedOptions {
   /**
    * For groups: gives packet ids above 32,767. With it an entry of QoS 2 gets its id, committed, before it is pushed:
    * so delivery is completed with the same id after a resume [MQTT-4.8.2-4], and goes to nobody else [MQTT-4.8.2-5].
-   * Entries pushed after a resume carry ids that the front end must not give to others.
+   * Entries pushed after a resume carry ids that were taken before: the front end must not give them to others. An id,
+   * such a one too, is in use until `free` is called with it: its acknowledgement alone does not free it.
    */
   packetIds?: { take(): number; free(packetId: number): void }
 }

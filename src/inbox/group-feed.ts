@@ -4,7 +4,7 @@ import type { Feed, FeedEntry, FeedOptions, FeedSink, InsertTarget, Owner } from
 import { conflict } from './errors.ts'
 import type { FeedHost } from './feed-host.ts'
 import type { MemberGate } from './member-gate.ts'
-import type { Response } from './store/command.ts'
+import type { Command, Response } from './store/command.ts'
 
 export interface GroupMemberOptions {
   owner: Owner
@@ -30,8 +30,8 @@ export class GroupFeed implements Feed {
   #batch: FeedEntry[] = []
   /** Assigned before the answer to the opening: what is owed comes first. */
   #early: FeedEntry[] = []
-  /** Entries that came and whose trim is not committed. */
-  readonly #known = new Set<number>()
+  /** Entries that came and whose trim is not committed, with the packet ids that were taken for them; 0 = none. */
+  readonly #known = new Map<number, number>()
   /** Pushed and not acknowledged. */
   readonly #outstanding = new Set<number>()
   #acknowledged: number[] = []
@@ -49,12 +49,16 @@ export class GroupFeed implements Feed {
   /** Also where effects may have been missed: the range was closed here for a while. */
   open(): void {
     if (this.#state === 'closed') return
-    const { credit } = this.#options
-    const command = { type: 'member-open', ...this.#names(), node: this.#host.node, credit } as const
+    const { incarnation, attachment = 0 } = this.member
+    const command: Command = {
+      ...{ type: 'member-open', ...this.#names(), incarnation, attachment },
+      ...{ node: this.#host.node, credit: this.#options.credit },
+    }
     this.#host.ranges.mutateWith(this.key, command, (error, response) => {
       if (this.#state === 'closed') return
       if (error !== null) return this.#host.retry(this, () => this.open(), error)
       if (typeof response === 'object' && response?.type === 'opened') this.#opened(response.owed)
+      else if (response === 'conflict') this.lost('taken-over')
       else this.#host.refused(this, 'the session is not a member of the group')
     })
   }
@@ -125,7 +129,7 @@ export class GroupFeed implements Feed {
 
   #take(entry: FeedEntry): void {
     const { message } = entry
-    this.#known.add(entry.sequence)
+    this.#known.set(entry.sequence, 0)
     if (message !== null && message.expirySeconds >= 0 && remainingExpirySeconds(message, this.#host.nowMs()) === 0) {
       this.#host.expired(this.member, 1)
       this.#noteDone(entry.sequence)
@@ -150,7 +154,7 @@ export class GroupFeed implements Feed {
   }
 
   #push(entry: FeedEntry): void {
-    this.#known.add(entry.sequence)
+    this.#known.set(entry.sequence, entry.packetId)
     this.#batch.push(entry)
     this.#host.wake(this)
     if (entry.qos === 0) this.#noteDone(entry.sequence)
@@ -177,7 +181,13 @@ export class GroupFeed implements Feed {
       for (const sequence of sequences) this.#acknowledged.push(sequence)
       this.#host.tickLater(this)
     } else if (response === 'conflict') this.lost('taken-over')
-    else for (const sequence of sequences) this.#known.delete(sequence)
+    else for (const sequence of sequences) this.#free(sequence)
+  }
+
+  #free(sequence: number): void {
+    const packetId = this.#known.get(sequence) ?? 0
+    this.#known.delete(sequence)
+    if (packetId > 0) this.#options.packetIds?.free(packetId)
   }
 
   #end(): void {

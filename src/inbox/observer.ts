@@ -6,6 +6,7 @@ import type { GroupKey, InboxKey, InboxStats, InboxSubscription, WillPublisher }
 import type { QueueFeed } from './feed.ts'
 import type { FeedHost } from './feed-host.ts'
 import type { GroupFeed } from './group-feed.ts'
+import type { MemberGate } from './member-gate.ts'
 import type { CountEffect, Effect } from './store/command.ts'
 import { readSession, readTally } from './store/query.ts'
 import { nameOf, parseStart } from './store/schema.ts'
@@ -30,6 +31,8 @@ export class InboxObserver implements RangeObserver<Effect> {
   readonly feeds = new Map<string, QueueFeed>()
   /** The feeds of members, by group's name. */
   readonly groups = new Map<string, GroupFeed[]>()
+  /** The same by the member's session. */
+  readonly members = new Map<string, MemberGate<GroupFeed>>()
   /** What is stored, by range. Of a part that a split cut off, its parent goes on to count what was there. */
   readonly #stored = new Map<string, Stored>()
   #inserts = 0
@@ -124,6 +127,8 @@ export class InboxObserver implements RangeObserver<Effect> {
       case 'attached': {
         const feed = this.feeds.get(effect.name)
         if (feed !== undefined && feed.owner.connection !== effect.connection) feed.lost('taken-over')
+        const gate = this.members.get(effect.name)
+        if (gate !== undefined && gate.connection !== effect.connection) gate.lost('taken-over')
         return
       }
       default:
@@ -135,7 +140,9 @@ export class InboxObserver implements RangeObserver<Effect> {
   #end(effect: Extract<Effect, { type: 'ended' }>): void {
     const feed = this.feeds.get(effect.name)
     if (feed === undefined || feed.owner.incarnation !== effect.incarnation) return
-    feed.lost(effect.reason === 'replaced' ? 'taken-over' : effect.reason)
+    const reason = effect.reason === 'replaced' ? 'taken-over' : effect.reason
+    feed.lost(reason)
+    this.members.get(effect.name)?.lost(reason)
   }
 
   #onLeader(effect: LeaderEffect): void {

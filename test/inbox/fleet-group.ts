@@ -46,7 +46,6 @@ export class GroupDevice {
   readonly #all: GroupFleet
   /** QoS 2 packet ids received and not released: the client's half. */
   readonly #held = new Set<number>()
-  readonly #used = new Set<number>()
   #life = 0
   #arrivesAt = 0
 
@@ -73,18 +72,21 @@ export class GroupDevice {
       retain: false,
       subscriptionIds: [],
     }
-    this.#used.clear()
+    const ids = new Ids()
     const feed: Feed = fleet.inbox.openGroup(
       group,
       attached.owner,
       {
         credit: 1 + fleet.world.random.below(10),
         bytesMax: 100_000,
-        packetIds: { take: () => this.#take(), free: () => {} },
+        packetIds: ids,
       },
       {
         entries: (entries) => {
-          for (const entry of entries) if (life === this.#life) this.#got(feed, entry, life)
+          for (const entry of entries) {
+            const packetId = ids.use(entry.packetId)
+            if (life === this.#life) this.#got(feed, entry, packetId, life)
+          }
         },
         lost: () => {},
       },
@@ -102,17 +104,8 @@ export class GroupDevice {
     this.busy = false
   }
 
-  #take(): number {
-    let id = 32_768
-    while (this.#used.has(id)) id++
-    this.#used.add(id)
-    return id
-  }
-
-  #got(feed: Feed, entry: FeedEntry, life: number): void {
+  #got(feed: Feed, entry: FeedEntry, packetId: number, life: number): void {
     const { sequence, released } = entry
-    const packetId = entry.packetId === 0 ? this.#take() : entry.packetId
-    this.#used.add(packetId)
     this.#arrive(life, () => {
       if (released) return this.#finish(feed, sequence, packetId)
       const payload = Buffer.from(entry.message!.payload).toString()
@@ -129,7 +122,6 @@ export class GroupDevice {
 
   #finish(feed: Feed, sequence: number, packetId: number): void {
     this.#held.delete(packetId)
-    this.#used.delete(packetId)
     feed.acknowledge(sequence)
   }
 
@@ -139,5 +131,27 @@ export class GroupDevice {
     this.#all.fleet.after(this.#arrivesAt - world.elapsedMs, () => {
       if (life === this.#life) work()
     })
+  }
+}
+
+/** Packet ids that a connection gives out. */
+class Ids {
+  readonly #used = new Set<number>()
+
+  take(): number {
+    let id = 32_768
+    while (this.#used.has(id)) id++
+    return this.use(id)
+  }
+
+  /** Marks an id that is owed; takes one for 0. */
+  use(id: number): number {
+    if (id === 0) return this.take()
+    this.#used.add(id)
+    return id
+  }
+
+  free(id: number): void {
+    this.#used.delete(id)
   }
 }

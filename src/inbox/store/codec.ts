@@ -141,6 +141,8 @@ function writeMemberCommand(writer: Writer, command: MemberCommand): void {
   writer.text(command.connection)
   switch (command.type) {
     case 'member-open':
+      writer.varint(command.incarnation)
+      writer.varint(command.attachment)
       writer.text(command.node)
       return writer.varint(command.credit)
     case 'member-close':
@@ -284,7 +286,10 @@ function readMemberCommand(reading: Reading, type: MemberCommand['type'], key: U
   const connection = reading.text()
   switch (type) {
     case 'member-open':
-      return { type, key, member, connection, node: reading.text(), credit: reading.varint() }
+      return {
+        ...{ type, key, member, connection, incarnation: reading.varint(), attachment: reading.varint() },
+        ...{ node: reading.text(), credit: reading.varint() },
+      }
     case 'member-close':
       return { type, key, member, connection }
     case 'member-trim':

@@ -33,7 +33,7 @@ export type Command =
   | JoinCommand
   /** `incarnation` null = whichever session of the member. */
   | { type: 'leave'; key: Uint8Array; member: string; incarnation: number | null }
-  | (Member & { type: 'member-open'; node: string; credit: number })
+  | MemberOpenCommand
   | (Member & { type: 'member-close' })
   | MemberTrimCommand
   | (Member & { type: 'member-bind'; sequence: number; packetId: number; released: boolean })
@@ -102,6 +102,15 @@ export interface TrimCommand extends Fenced {
   window: number
 }
 
+export interface MemberOpenCommand extends Member {
+  type: 'member-open'
+  /** Of the member's session: an older owner does not take the place of a newer one. */
+  incarnation: number
+  attachment: number
+  node: string
+  credit: number
+}
+
 export interface MemberTrimCommand extends Member {
   type: 'member-trim'
   sequences: readonly number[]
@@ -146,6 +155,7 @@ export type Response =
 export interface AttachedAnswer {
   type: 'attached'
   incarnation: number
+  attachment: number
   sessionPresent: boolean
   subscriptions: InboxSubscription[]
   received: { packetId: number; number: number }[]

@@ -20,6 +20,8 @@ export interface GroupMember {
   options: SubscriptionOptions
   /** Of the open feed; empty while the member is away. */
   connection: string
+  /** Of the owner that opened it last: see `Session`. */
+  attachment: number
   /** Node that holds the connection. */
   node: string
   credit: number
@@ -40,6 +42,7 @@ export function encodeGroup(group: Group): Buffer {
     writer.varint(member.incarnation)
     writer.bytes(encodeSubscription(member.options, false))
     writer.text(member.connection)
+    writer.varint(member.attachment)
     writer.text(member.node)
     writer.varint(member.credit)
     writer.varint(member.assigned)
@@ -56,6 +59,7 @@ export function decodeGroup(bytes: Uint8Array): Group {
       incarnation: reading.varint(),
       options: decodeSubscription('', reading.bytes()).options,
       connection: reading.text(),
+      attachment: reading.varint(),
       node: reading.text(),
       credit: reading.varint(),
       assigned: reading.varint(),

@@ -7,7 +7,7 @@
  * assigned and may be dropped at the limit.
  */
 import type { FeedEntry } from '../contract.ts'
-import type { Command, JoinCommand, Member, MemberTrimCommand, Response } from './command.ts'
+import type { Command, JoinCommand, Member, MemberOpenCommand, MemberTrimCommand, Response } from './command.ts'
 import type { Box, Draft } from './draft.ts'
 import { releaseEntry, removeEntry } from './entries.ts'
 import { decodeEntry } from './entry.ts'
@@ -52,8 +52,12 @@ export function join(draft: Draft, command: JoinCommand): Response {
   const { member: inbox, incarnation, options } = command
   const known = group.members.find((member) => member.inbox === inbox)
   if (known === undefined) {
-    group.members.push({ inbox, incarnation, options, connection: '', node: '', credit: 0, assigned: 0 })
-  } else if (known.incarnation <= incarnation) Object.assign(known, { incarnation, options })
+    group.members.push({ inbox, incarnation, options, connection: '', attachment: 0, node: '', credit: 0, assigned: 0 })
+  } else if (known.incarnation <= incarnation) {
+    if (known.incarnation < incarnation) known.attachment = 0
+    known.incarnation = incarnation
+    known.options = options
+  }
   box.group.set(group)
   return { type: 'joined', incarnation: tally.incarnation, created }
 }
@@ -88,12 +92,14 @@ function endGroup(draft: Draft, { box, tally }: Opened): number {
 }
 
 /** A member's feed opens, maybe again: it gets all that it has, and its share from then on. */
-export function openMember(draft: Draft, command: Extract<Command, { type: 'member-open' }>): Response {
+export function openMember(draft: Draft, command: MemberOpenCommand): Response {
   const opened = open(draft, command.key)
   const member = opened?.group.members.find(({ inbox }) => inbox === command.member)
-  if (opened === null || member === undefined) return 'conflict'
+  if (opened === null || member === undefined || command.incarnation > member.incarnation) return 'none'
+  if (command.incarnation < member.incarnation || command.attachment < member.attachment) return 'conflict'
   if (member.connection !== command.connection) giveBack(draft, opened, member)
   member.connection = command.connection
+  member.attachment = command.attachment
   member.node = command.node
   member.credit = command.credit
   const owed = assignedTo(draft, opened, member).map((each) => owedEntry(draft, opened, member, each))

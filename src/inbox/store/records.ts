@@ -15,6 +15,8 @@ export interface Session {
   /** The present owner, or the last one. */
   connection: string
   attached: boolean
+  /** Rises with each attach. */
+  attachment: number
   /** What the owner's attach answered: repeated for a repeated attach. */
   resumed: boolean
   node: string
@@ -48,6 +50,7 @@ export function encodeSession(session: Session): Buffer {
   writer.varint(session.detachedAtMs)
   writer.varint(session.filters)
   writer.varint(session.filtersMax)
+  writer.varint(session.attachment)
   return writer.finish()
 }
 
@@ -67,6 +70,7 @@ export function decodeSession(bytes: Uint8Array): Session {
     detachedAtMs: reading.varint(),
     filters: reading.varint(),
     filtersMax: reading.varint(),
+    attachment: reading.varint(),
   }
 }
 

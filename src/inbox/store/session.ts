@@ -80,6 +80,7 @@ function create(draft: Draft, box: Box, command: AttachCommand): Session {
     incarnation,
     connection: '',
     attached: false,
+    attachment: 0,
     resumed: false,
     node: '',
     user: '',
@@ -96,6 +97,7 @@ function setOwner(draft: Draft, box: Box, session: Session, command: AttachComma
   if (!session.attached) draft.count.attached++
   session.connection = command.connection
   session.attached = true
+  session.attachment++
   session.node = command.node
   session.user = command.user
   session.address = command.address
@@ -124,6 +126,7 @@ function answer(
   return {
     type: 'attached',
     incarnation: session.incarnation,
+    attachment: session.attachment,
     sessionPresent: session.resumed,
     subscriptions: session.filters === 0 ? [] : subscriptionsOf(draft, box, session),
     received: box.numbers.get()?.received.map((each) => ({ ...each })) ?? [],
