@@ -2,13 +2,17 @@
  * What retained messages cost: time of a set, memory of a message, a walk through all of them, and the longest time
  * that one call of it keeps the thread.
  *
- *     npx tsc -p bench/tsconfig.json && node --expose-gc build/dev/bench/micro/retain.js [messages...]
+ *     npx tsc -p bench/tsconfig.json && node --expose-gc build/dev/bench/micro/retain.js [--rocksdb] [messages...]
  */
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { systemClock, systemRandom } from '../../src/base/clock.ts'
 import type { TenantId } from '../../src/base/ids.ts'
 import { silentLogger } from '../../src/base/logging.ts'
 import { type Message, NO_BYTES, NO_EXPIRY } from '../../src/base/message.ts'
+import type { Engine } from '../../src/kv/engine/engine.ts'
 import { MemoryEngine } from '../../src/kv/engine/memory/engine.ts'
 import { Store } from '../../src/kv/store/store.ts'
 import { createRetain, type Retain } from '../../src/retain/index.ts'
@@ -76,11 +80,19 @@ async function walk(retain: Retain, filter: string): Promise<{ messages: number;
   }
 }
 
-async function measure(count: number): Promise<void> {
+/** On a folder of its own, which stays for a look at it. */
+async function openEngine(rocksdb: boolean): Promise<Engine> {
+  if (!rocksdb) return new MemoryEngine()
+  const { RocksEngine } = await import('../../src/kv/engine/rocksdb/engine.ts')
+  return RocksEngine.open({ path: mkdtempSync(join(tmpdir(), 'flockmq-bench-')) })
+}
+
+async function measure(count: number, rocksdb: boolean): Promise<void> {
   console.log(`\n${count} retained messages, 64-byte payload, topics of 4 levels`)
   const before = usedBytes()
+  const engine = await openEngine(rocksdb)
   const store = new Store({
-    ...{ engine: new MemoryEngine(), clock: systemClock, random: systemRandom, storeId: 'bench', log: silentLogger },
+    ...{ engine, clock: systemClock, random: systemRandom, storeId: 'bench', log: silentLogger },
   })
   const slices: number[] = []
   const retain = createRetain({
@@ -132,7 +144,9 @@ async function measure(count: number): Promise<void> {
   })
   console.log(`  clear all           ${Math.round(cpuMs() - cleared)} ms CPU, longest turn ${clearTurn.toFixed(1)} ms`)
   await store.close()
+  await engine.close()
 }
 
-const counts = process.argv.slice(2).map(Number)
-for (const count of counts.length > 0 ? counts : [100_000, 1_000_000]) await measure(count)
+const rocksdb = process.argv.includes('--rocksdb')
+const counts = process.argv.slice(2).map(Number).filter(Number.isInteger)
+for (const count of counts.length > 0 ? counts : [100_000, 1_000_000]) await measure(count, rocksdb)

@@ -52,7 +52,8 @@ export class TopicMatcher {
     if (key[at] === DOLLAR && levels[0] === (levels.length === 0 ? undefined : PLUS)) return this.#skipDollar()
     for (let i = 0; i < levels.length; i++) {
       const level = levels[i]!
-      if (at === key.length) return level === PLUS ? 'next' : this.#seekBelow(key, at, level)
+      // What is below a topic comes right after it: mostly nothing, so that a seek would be dearer.
+      if (at === key.length) return 'next'
       if (level === PLUS) {
         at = key.indexOf(LEVEL_END, at) + 1
         siblingAt = at
