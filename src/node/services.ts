@@ -47,10 +47,12 @@ export function startServices(options: ServiceOptions): Services {
     seed: random.below(2 ** 31),
   })
   const inbox = createInbox({
-    serve: (coprocessor, observer) => store.serve(coprocessor, observer),
+    serve: (coprocessor, observer, serving) => store.serve(coprocessor, observer, serving),
     ...{ clock, defer, random, log, node },
   })
-  const retain = createRetain({ serve: (coprocessor, observer) => store.serve(coprocessor, observer) })
+  const retain = createRetain({
+    serve: (coprocessor, observer, serving) => store.serve(coprocessor, observer, serving),
+  })
   const firstIncarnation = hlc.next(clock.now())
   const table = new LocalTable(dist, node, firstIncarnation)
   const routes = new SessionRoutes(dist, inbox, log)
