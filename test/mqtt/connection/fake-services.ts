@@ -72,6 +72,8 @@ export class FakeInbox implements Inbox {
   insertError: Error | null = null
   insertResult: InsertResult = 'ok'
   attachError: Error | null = null
+  /** A session ended with its connection: its routes go. */
+  ended: (key: InboxKey, incarnation: number, subscriptions: readonly InboxSubscription[]) => void = () => {}
   #incarnation = 0
   #number = 0
 
@@ -86,7 +88,8 @@ export class FakeInbox implements Inbox {
     this.calls.push(`attach ${request.inbox}`)
     if (this.attachError !== null) throw this.attachError
     const key = `${request.tenant}/${request.inbox}`
-    const known = request.cleanStart ? undefined : this.sessions.get(key)
+    const before = this.sessions.get(key)
+    const known = request.cleanStart ? undefined : before
     const session = known ?? {
       incarnation: ++this.#incarnation,
       connection: null,
@@ -103,7 +106,7 @@ export class FakeInbox implements Inbox {
       subscriptions: [...session.subscriptions.values()],
       groups: [],
       received: [],
-      ended: null,
+      ended: before === undefined || before === known ? null : endedOf(before),
       previous: null,
     }
   }
@@ -114,7 +117,9 @@ export class FakeInbox implements Inbox {
     const session = this.sessions.get(`${owner.tenant}/${owner.inbox}`)
     if (session?.connection !== owner.connection) return
     session.connection = null
-    if (session.expirySeconds === 0) this.sessions.delete(`${owner.tenant}/${owner.inbox}`)
+    if (session.expirySeconds > 0) return
+    this.sessions.delete(`${owner.tenant}/${owner.inbox}`)
+    this.ended(owner, session.incarnation, [...session.subscriptions.values()])
   }
 
   async remove(): Promise<boolean> {
@@ -188,6 +193,10 @@ export class FakeInbox implements Inbox {
   }
 
   async close(): Promise<void> {}
+}
+
+function endedOf({ incarnation, subscriptions }: FakeSession) {
+  return { incarnation, subscriptions: [...subscriptions.values()], groups: [] }
 }
 
 /** Retained messages by topic, in pages. */

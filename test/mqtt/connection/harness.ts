@@ -91,11 +91,12 @@ export class Harness {
     }
     // Getters stay getters: a plugin's generation changes.
     Object.defineProperties(plugin, Object.getOwnPropertyDescriptors(auth))
+    const routes = new SessionRoutes(this.dist, inbox, log)
+    inbox.ended = (...session) => void routes.remove(...session)
     this.server = new MqttServer(
       {
-        ...{ dist, inbox, retain, table, node, log, clock },
+        ...{ dist, inbox, retain, table, node, log, clock, routes },
         router: this.router,
-        routes: new SessionRoutes(this.dist, inbox, log),
         auth: new AuthGate(plugin, { clock, logger: log, events: bus, trusted: false }),
         balancer: stay,
         settings: this.settings,
