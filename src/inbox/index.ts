@@ -5,7 +5,7 @@ import { InboxClient } from './client.ts'
 import type { Inbox } from './contract.ts'
 import type { InboxRanges } from './feed-host.ts'
 import { InboxObserver } from './observer.ts'
-import type { Effect } from './store/command.ts'
+import { type Command, commandBytes, type Effect } from './store/command.ts'
 import { type InboxCoprocessor, inboxCoprocessor } from './store/coprocessor.ts'
 
 export type * from './contract.ts'
@@ -15,7 +15,11 @@ export { inboxStart } from './store/schema.ts'
 
 export interface InboxOptions {
   /** Opens the ranges of `inbox` in the node's store; the observer must hear of them before this returns. */
-  serve: (coprocessor: InboxCoprocessor, observer: RangeObserver<Effect>) => InboxRanges
+  serve: (
+    coprocessor: InboxCoprocessor,
+    observer: RangeObserver<Effect>,
+    serving: { commandBytes: (command: Command) => number },
+  ) => InboxRanges
   clock: Clock
   /** Runs a callback after what runs now: a turn of the loop. */
   defer: (callback: () => void) => void
@@ -28,6 +32,6 @@ export interface InboxOptions {
 export function createInbox(options: InboxOptions): Inbox {
   const { clock, defer, log, node } = options
   const observer = new InboxObserver(log)
-  const ranges = options.serve(inboxCoprocessor, observer)
+  const ranges = options.serve(inboxCoprocessor, observer, { commandBytes })
   return new InboxClient({ ranges, observer, clock, defer, log, node })
 }

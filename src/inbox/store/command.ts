@@ -222,3 +222,17 @@ export interface CountEffect {
   drops: number
   wills: number
 }
+
+const COMMAND_BYTES = 128
+
+/** Approximate size of a command, for the store's limits. */
+export function commandBytes(command: Command): number {
+  if (command.type === 'insert') return COMMAND_BYTES + sizeOf(command.message)
+  return command.type === 'attach' && command.will !== null
+    ? COMMAND_BYTES + sizeOf(command.will.message)
+    : COMMAND_BYTES
+}
+
+function sizeOf({ payload, properties, topic }: Message): number {
+  return payload.length + properties.length + topic.length
+}
