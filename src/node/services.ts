@@ -25,6 +25,8 @@ export interface ServiceOptions {
   engine: Engine
   /** The disk failed: the process must end. */
   fatal: (error: Error) => void
+  /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
+  defer?: (callback: () => void) => void
 }
 
 /** The stateful services of a node on their ranges, and what the front end needs of them. */
@@ -36,7 +38,7 @@ export interface Services extends MetricSource {
 
 export function startServices(options: ServiceOptions): Services {
   const { clock, random, log, node, plugins, engine, fatal } = options
-  const defer = (callback: () => void) => void setImmediate(callback)
+  const defer = options.defer ?? ((callback) => void setImmediate(callback))
   const store = new Store({ engine, clock, random, storeId: node, log, defer, fatal })
   const hlc = new HybridClock()
   const dist = createDist({
