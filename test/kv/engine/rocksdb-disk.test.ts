@@ -210,6 +210,24 @@ describe('a large deleteRange', () => {
     await engine.close()
   })
 
+  test('is never seen half done, however long it takes', async () => {
+    const engine = await filled(newFolder(MEMORY))
+    const mark = (text: string): { family: Family; write: Write } => ({
+      family: 'retain',
+      write: { type: 'put', key: bytes(text), value: bytes('x') },
+    })
+    const ranges = Array.from({ length: 200 }, () => ({ family: 'inbox' as const, write: range('0', '1') }))
+    const done = engine.write({ writes: [mark('first'), ...ranges, mark('last')], sync: true })
+    await new Promise((resolve) => process.nextTick(resolve))
+    // The worker lands it while this thread reads without a pause.
+    const endMs = performance.now() + 10_000
+    while (engine.get('retain', bytes('first')) === undefined) expect(performance.now()).toBeLessThan(endMs)
+    expect(engine.get('retain', bytes('last'))).toBeDefined()
+    expect(count(engine, 'inbox')).toBe(0)
+    await done
+    await engine.close()
+  })
+
   test('that a crash left pending is executed at the next start', async () => {
     const path = newFolder(MEMORY)
     let record: Uint8Array | undefined

@@ -111,7 +111,6 @@ export class RocksCursor implements Cursor {
       for (;;) {
         const { rows, finished } = binding.iterator_nextv_sync(backward, 1)
         const hint = rows[0]
-        if (hint !== undefined && compareBytes(hint, key) >= 0) continue
         // Of keys written since nothing is here; keys deleted since are, between the hint and `key`.
         const from = hint ?? this.#bounds.start ?? NOTHING
         if (this.#seek(from) && compareBytes(this.key, key) < 0) return this.#walkTo(key)

@@ -65,7 +65,6 @@ export class Lander {
       const end = at + view.getUint32(at, true)
       const ranges = view.getUint32(at + 4, true) > 0 ? this.#expand(group, at, end) : NO_RANGES
       if (ranges === null) {
-        if (at > unlanded) this.#write(number - 1, sync)
         this.#landPending(group.subarray(at, end), number, sync)
         unlanded = end
       } else this.#append(group, at, end, { ranges, unlanded })
@@ -162,6 +161,7 @@ export class Lander {
   }
 
   /**
+   * The batches before it in the group land in the same write as its record.
    * @param {Uint8Array} batch
    * @param {number} number
    * @param {boolean} sync
