@@ -48,10 +48,3 @@ export class BrokerError extends Error {
     return ERRORS[this.code].reason
   }
 }
-
-/** True when the same command may be sent again: see {@link ERRORS}. */
-export function isRetrySafe(error: unknown, idempotent: boolean): boolean {
-  if (!(error instanceof BrokerError)) return false
-  const retry = ERRORS[error.code].retry
-  return retry === 'always' || (retry === 'idempotent' && idempotent)
-}

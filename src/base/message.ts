@@ -1,4 +1,5 @@
 import { BrokerError } from './errors.ts'
+import { hlcToMs } from './hlc.ts'
 
 export type QoS = 0 | 1 | 2
 
@@ -66,12 +67,6 @@ export function writeMessage(target: Buffer, offset: number, message: Message): 
   return at + message.payload.length
 }
 
-export function encodeMessage(message: Message): Buffer {
-  const target = Buffer.allocUnsafe(messageBytes(message))
-  writeMessage(target, 0, message)
-  return target
-}
-
 /** Reads what {@link writeMessage} wrote between `start` and `end`. The payload is a view into `source`. */
 export function readMessage(source: Buffer, start = 0, end = source.length): Message {
   if (end - start < HEADER_BYTES || source[start] !== FORMAT) {
@@ -99,7 +94,7 @@ export function readMessage(source: Buffer, start = 0, end = source.length): Mes
 /** Seconds a message may still live at `nowMs`; NO_EXPIRY where it never expires; 0 or less once expired. */
 export function remainingExpirySeconds(message: Message, nowMs: number): number {
   if (message.expirySeconds < 0) return NO_EXPIRY
-  const waited = Math.floor((nowMs - Math.floor(message.timestamp / 1024)) / 1000)
+  const waited = Math.floor((nowMs - hlcToMs(message.timestamp)) / 1000)
   const left = message.expirySeconds - Math.max(0, waited)
   return left > 0 ? left : 0
 }

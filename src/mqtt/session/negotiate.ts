@@ -1,8 +1,6 @@
 import type { TenantSettings } from '../../plugin/index.ts'
 import { type Connack, type Connect, type ProtocolVersion, REASON } from '../codec/index.ts'
 
-/** Session expiry of a session that never ends by itself (MQTT 5.0 3.1.2.11.2). */
-export const NEVER_EXPIRES = 0xffffffff
 /** Bytes of a packet where the client set no limit: the most that MQTT can say. */
 const PACKET_BYTES_CEILING = 268_435_460
 /** Most client ids are short; longer ones are refused rather than kept in keys. */
