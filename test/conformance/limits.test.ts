@@ -8,6 +8,7 @@ const h = useBroker({
     'tenants.tiny.queueMessagesMax=5',
     'tenants.newest.queueMessagesMax=5',
     'tenants.newest.queueDropPolicy=newest',
+    'tenants.full.retainTopicsMax=0',
   ],
 })
 
@@ -83,6 +84,16 @@ test('a full queue gives up the oldest message, or the newest, as its tenant wan
     for (const payload of left) await again.receive({ payload })
     await again.expectSilence()
   }
+})
+
+test('[v3:MQTT-4.8.0-2] a publish that cannot be accepted now: 5.0 is told by its ack, 3.1.1 by the end of the connection', async () => {
+  const current = await h.connect({ username: 'full/x' })
+  expect(await current.publish(name(), 'x', { qos: 1, retain: true })).toBe(0x97)
+  expect(await current.publish(name(), 'x', { qos: 2, retain: true })).toBe(0x97)
+  await current.expectSilence()
+  const old = await h.connect({ version: 4, username: 'full/x' })
+  old.sendPublish({ topic: name(), payload: 'x', qos: 1, retain: true })
+  await old.expectClose()
 })
 
 test('a subscriber that stops reading delays nobody', async () => {
