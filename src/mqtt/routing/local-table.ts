@@ -31,6 +31,8 @@ export class LocalTable {
   readonly #node: string
   /** Incarnation of this node's routes: grows with every change. */
   #incarnation: number
+  /** Routes that could not be taken back: tried again once a change succeeds. */
+  readonly #owed = new Map<string, NodeRouteName>()
   subscriptions = 0
 
   /** @param firstIncarnation greater than any this node used before: a hybrid timestamp */
@@ -71,7 +73,7 @@ export class LocalTable {
     this.#dist.touch(tenant, filter)
     if (known.subscribers.size > 0) return
     table.filters.delete(filter)
-    this.#change('remove', { tenant, filter, kind: 'node' }, ignore)
+    this.#leave({ tenant, filter, kind: 'node' })
     if (table.filters.size === 0 && table.groups.size === 0) this.#tenants.delete(tenant)
   }
 
@@ -104,7 +106,7 @@ export class LocalTable {
     this.subscriptions--
     const count = known.members.length
     if (count === 0) table.groups.delete(name)
-    this.#change(count === 0 ? 'remove' : 'add', { ...key, kind: 'group', count }, ignore)
+    this.#leave({ ...key, kind: 'group', count })
     if (table.filters.size === 0 && table.groups.size === 0) this.#tenants.delete(key.tenant)
   }
 
@@ -115,6 +117,26 @@ export class LocalTable {
       this.#tenants.set(tenant, table)
     }
     return table
+  }
+
+  /** The last subscriber left, or a group's member: nobody waits for that, but it must come to pass. */
+  #leave(what: NodeRouteName): void {
+    const stays = what.kind === 'group' && what.count > 0
+    this.#change(stays ? 'add' : 'remove', what, (error) => {
+      if (error !== null) this.#owed.set(routeName(what), what)
+    })
+  }
+
+  /** The service answers again: one route that is owed goes, and its answer brings the next. */
+  #settleOwed(): void {
+    for (const [name, what] of this.#owed) {
+      this.#owed.delete(name)
+      if (what.kind === 'group') {
+        const group = this.group(what.tenant, what.group, what.filter, what.ordered)
+        return this.#leave({ ...what, count: group?.members.length ?? 0 })
+      }
+      if (this.subscribers(what.tenant, what.filter) === undefined) return this.#leave(what)
+    }
   }
 
   #change(op: 'add' | 'remove', what: NodeRouteName, done: RouteDone): void {
@@ -133,7 +155,10 @@ export class LocalTable {
               member: { kind: 'node', node: this.#node, count: what.count },
             },
     }
-    this.#dist.changeWith(change, done)
+    this.#dist.changeWith(change, (error) => {
+      done(error)
+      if (error === null && this.#owed.size > 0) this.#settleOwed()
+    })
   }
 }
 
@@ -184,4 +209,7 @@ function groupKey(group: string, filter: string, ordered: boolean): string {
   return `${ordered ? 'o' : 's'}/${group}/${filter}`
 }
 
-function ignore(): void {}
+function routeName(what: NodeRouteName): string {
+  if (what.kind === 'node') return `${what.tenant}\0${what.filter}`
+  return `${what.tenant}\0${groupKey(what.group, what.filter, what.ordered)}\0`
+}
