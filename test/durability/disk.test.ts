@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest'
+import type { Batch, Engine } from '../../src/kv/engine/engine.ts'
+import type { CrashOptions } from '../../src/kv/engine/memory/simulated.ts'
+import { seeds } from '../sim/seeds.ts'
+import { World } from '../sim/world.ts'
+import { check, type History, newHistory, type Violation } from './checker.ts'
+import { Fleet, skewed } from './fleet.ts'
+import { SimulatedNode, type SimulatedNodeOptions } from './simulated-node.ts'
+
+interface Run {
+  history: History
+  violations: Violation[]
+  health: string[]
+  acknowledged: number
+}
+
+interface RunOptions extends Omit<SimulatedNodeOptions, 'world'> {
+  crash?: CrashOptions
+}
+
+const ROUNDS = 5
+
+/** Crashes the node at random moments while clients publish, then drains all sessions and judges. */
+async function run(seed: number, options: RunOptions = {}): Promise<Run> {
+  const world = new World({ seed })
+  const node = new SimulatedNode({ world, ...options })
+  const history = newHistory()
+  const surroundings = {
+    ...{ dial: node.dial, history, random: world.random },
+    now: () => world.elapsedMs,
+    later: (ms: number, callback: () => void) => void world.clock.after(ms, callback),
+  }
+  const until = async (condition: () => boolean, msMax = 120_000) => {
+    let over = false
+    world.clock.after(msMax, () => {
+      over = true
+    })
+    await world.runUntil(() => over || condition(), msMax + 1)
+    return condition()
+  }
+  const fleet = new Fleet(surroundings, until)
+  node.start()
+  await fleet.start()
+  for (let round = 0; round < ROUNDS; round++) {
+    await fleet.publish(skewed(world.random, 60))
+    fleet.disturb()
+    await world.run(world.random.float() * 20)
+    node.crash(options.crash)
+    await world.run(world.random.float() * 50)
+    node.start()
+    // At times it dies again while it starts.
+    if (world.random.below(4) > 0) continue
+    await world.run(world.random.float() * 20)
+    node.crash(options.crash)
+    node.start()
+  }
+  await fleet.drain()
+  return { history, violations: check(history), health: node.health(), acknowledged: fleet.acknowledged }
+}
+
+test.each(seeds(20))('a disk that loses what was not synced loses nothing acknowledged, seed %i', async (seed) => {
+  const { violations, health, acknowledged } = await run(seed)
+  expect(violations).toEqual([])
+  expect(health).toEqual([])
+  expect(acknowledged).toBeGreaterThan(20)
+})
+
+/** Answers when a batch can be read, and syncs it behind the caller's back: what an acknowledgement must not do. */
+class HastyDisk implements Engine {
+  readonly persistent = true
+  readonly #disk: Engine
+
+  constructor(disk: Engine) {
+    this.#disk = disk
+  }
+
+  write({ writes }: Batch): Promise<void> {
+    const landed = this.#disk.write({ writes, sync: false })
+    void this.#disk.write({ writes: [], sync: true })
+    return landed
+  }
+
+  get: Engine['get'] = (family, key) => this.#disk.get(family, key)
+  cursor: Engine['cursor'] = (family, bounds) => this.#disk.cursor(family, bounds)
+  durable: Engine['durable'] = () => this.#disk.durable()
+  stats: Engine['stats'] = () => this.#disk.stats()
+  close: Engine['close'] = () => this.#disk.close()
+}
+
+describe('negative controls: the same clients and the same checker find', () => {
+  const bad: [string, RunOptions][] = [
+    ['a broker that acknowledges before the disk has it', { wrap: (disk) => new HastyDisk(disk), crash: {} }],
+    ['a tenant whose publishers are answered at once', { settings: { durability: 'none' } }],
+    ['a disk that lies about what it synced', { crash: { tornDurable: 3 } }],
+  ]
+  test.each(bad)('%s', async (_name, options) => {
+    const found = new Set<string>()
+    for (const seed of seeds(20)) {
+      for (const { kind } of (await run(seed, options)).violations) found.add(kind)
+      if (found.has('lost')) return
+    }
+    expect([...found]).toContain('lost')
+  })
+})
+
+test('the same seed gives the same history', async () => {
+  const [first, second] = [await run(7), await run(7)]
+  expect(second.history.deliveries).toEqual(first.history.deliveries)
+})

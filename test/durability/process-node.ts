@@ -1,0 +1,58 @@
+import { ANY_PORTS, type CliProcess, spawnCli } from '../node/run-cli.ts'
+import { type Dial, dialTcp } from './peer.ts'
+
+/** A node in a process of its own, killed and started again on one data folder. */
+export class ProcessNode {
+  kills = 0
+  #process: CliProcess | null = null
+  #port = 1
+  readonly #data: string
+  readonly #settings: readonly string[]
+
+  constructor(data: string, settings: readonly string[] = []) {
+    this.#data = data
+    this.#settings = ['log.level=error', 'tenants.default.queueMessagesMax=1000000', ...settings]
+  }
+
+  /** For clients. Nobody listens on the port of a process that is no more. */
+  readonly dial: Dial = dialTcp(() => this.#port)
+
+  /** Begins to start; the process may be killed before it is ready. */
+  async spawn(): Promise<void> {
+    const sets = this.#settings.flatMap((setting) => ['--set', setting])
+    this.#process = await spawnCli(['start', '--data', this.#data, ...ANY_PORTS, ...sets])
+  }
+
+  /** Resolves when the node takes connections. */
+  async ready(): Promise<void> {
+    const [, port] = await this.#process!.waitFor(/^listening {2}tcp \(tcp\) \S+:(\d+)\n[\s\S]*^ready /m)
+    this.#port = Number(port)
+  }
+
+  async start(): Promise<void> {
+    await this.spawn()
+    await this.ready()
+  }
+
+  /** kill -9. */
+  async kill(): Promise<void> {
+    this.kills++
+    this.#process!.kill('SIGKILL')
+    const { code, stdout, stderr } = await this.#process!.finished
+    if (code !== null) throw new Error(`The node ended by itself with ${code}: ${stdout}${stderr}`)
+    this.#errors += stdout.replace(/^(listening|ready) .*\n/gm, '') + stderr
+  }
+
+  /** What the processes so far told of errors. */
+  get errors(): string {
+    return this.#errors
+  }
+  #errors = ''
+
+  async stop(): Promise<void> {
+    this.#process!.kill('SIGTERM')
+    const { code, stdout, stderr } = await this.#process!.finished
+    if (code !== 0) throw new Error(`The node stopped with ${code}: ${stdout}${stderr}`)
+    this.#errors += stdout.replace(/^(listening|ready) .*\n/gm, '') + stderr
+  }
+}
