@@ -264,7 +264,7 @@ export class InboxClient implements Inbox {
   ): InsertResult | null {
     if (target.inbox.startsWith(GROUP_MARK)) return this.#passToMember(tenant, insert.message, target)
     const feed = this.#feeds.get(tenant)?.get(target.inbox)
-    if (feed?.live && feed.owner.incarnation === target.incarnation) {
+    if (feed?.passes && feed.owner.incarnation === target.incarnation) {
       feed.pass(insert.message, target)
       return 'ok'
     }

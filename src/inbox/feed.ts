@@ -31,6 +31,7 @@ export class QueueFeed implements Feed {
   readonly #sink: FeedSink
   #state: 'opening' | 'open' | 'closed' = 'opening'
   #lookahead = 1
+  #queuesQos0 = false
   /** The next sequence to be pushed, and the last one known to be there. */
   #next = 1
   #tail = 0
@@ -61,9 +62,9 @@ export class QueueFeed implements Feed {
     this.#sink = sink
   }
 
-  /** True where a QoS 0 message may pass what is stored: nothing of its kind waits before it. */
-  get live(): boolean {
-    return this.#state === 'open' && this.#next > this.#tail
+  /** True where a QoS 0 message may pass what is stored: none of its kind waits before it. */
+  get passes(): boolean {
+    return this.#state === 'open' && (!this.#queuesQos0 || this.#next > this.#tail)
   }
 
   open(): void {
@@ -169,6 +170,7 @@ export class QueueFeed implements Feed {
     this.#next = this.#floor = answer.head
     this.#window = answer.window
     this.#sentUpTo = answer.sentUpTo
+    this.#queuesQos0 = answer.queueQos0
     this.#lookahead = lookaheadOf(answer.messagesMax, this.#options.credit)
     this.run()
   }

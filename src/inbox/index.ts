@@ -5,7 +5,8 @@ import { InboxClient } from './client.ts'
 import type { Inbox } from './contract.ts'
 import type { InboxRanges } from './feed-host.ts'
 import { InboxObserver } from './observer.ts'
-import { type Command, commandBytes, type Effect } from './store/command.ts'
+import type { Command, Effect } from './store/command.ts'
+import { commandBytesOf } from './store/command-bytes.ts'
 import { type InboxCoprocessor, inboxCoprocessor } from './store/coprocessor.ts'
 
 export type * from './contract.ts'
@@ -32,6 +33,6 @@ export interface InboxOptions {
 export function createInbox(options: InboxOptions): Inbox {
   const { clock, defer, log, node } = options
   const observer = new InboxObserver(log)
-  const ranges = options.serve(inboxCoprocessor, observer, { commandBytes })
+  const ranges = options.serve(inboxCoprocessor, observer, { commandBytes: commandBytesOf() })
   return new InboxClient({ ranges, observer, clock, defer, log, node })
 }

@@ -141,7 +141,7 @@ export class World implements WillPublisher {
     })
     const initialSplits = splits.map((at) => inboxStart(TENANT, at as InboxId))
     this.inbox = createInbox({
-      serve: (coprocessor, observer) => this.store.serve(coprocessor, observer, { initialSplits }),
+      serve: (coprocessor, observer, serving) => this.store.serve(coprocessor, observer, { initialSplits, ...serving }),
       ...{ clock, random, defer, log: silentLogger, node: 'n1' },
     })
   }

@@ -320,6 +320,25 @@ describe('QoS 0', () => {
     expect(world.inbox.stats().inserts).toBe(0)
   })
 
+  test('passes QoS 1 that waits for credit; but not QoS 0 that is queued before it', async () => {
+    for (const queueQos0 of [false, true]) {
+      const world = new World()
+      const limits = { ...LIMITS, queueQos0 }
+      const owner = await world.owner('c', { limits })
+      const client = world.open(owner, { credit: 1 })
+      for (const payload of ['1', '2', '3']) await world.insert(payload, [owner])
+      expect(await world.insert('0', [owner], 0)).toEqual(['ok'])
+      await world.settle()
+      expect(client.seen).toEqual(queueQos0 ? ['1'] : ['1', '0'])
+      client.auto = true
+      client.feed.acknowledge(1)
+      await world.advance(100)
+      expect(client.seen).toEqual(queueQos0 ? ['1', '2', '3', '0'] : ['1', '0', '2', '3'])
+      await world.advance(100)
+      expect(world.inbox.stats().queuedMessages).toBe(0)
+    }
+  })
+
   test('is dropped where nobody is attached; absent sessions are told', async () => {
     const world = new World()
     const owner = await world.owner('c')

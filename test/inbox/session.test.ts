@@ -131,6 +131,18 @@ describe('the end of a session', () => {
     expect(world.inbox.stats()).toMatchObject({ sessions: 0, attached: 0, queuedMessages: 0, queuedBytes: 0 })
   })
 
+  test('each at its own time', async () => {
+    const world = new World(undefined, []).start()
+    for (const seconds of [30, 10, 20]) await world.detach(await world.owner(`c${seconds}`, { expirySeconds: seconds }))
+    const ended = () => world.ended.map(({ inbox }) => inbox)
+    await world.advance(10_000)
+    expect(ended()).toEqual(['c10'])
+    await world.advance(10_000)
+    expect(ended()).toEqual(['c10', 'c20'])
+    await world.advance(10_000)
+    expect(ended()).toEqual(['c10', 'c20', 'c30'])
+  })
+
   test('with its connection where the expiry is 0, also where DISCONNECT says so', async () => {
     const world = new World().start()
     await world.detach(await world.owner('c', { expirySeconds: 0 }))
@@ -164,7 +176,9 @@ describe('the end of a session', () => {
     const world = new World().start()
     await world.detach(await world.owner('c', { expirySeconds: 10 }))
     await world.advance(5_000)
+    const timed = world.keys
     const owner = await world.owner('c', { expirySeconds: 10 })
+    expect(world.keys).toBe(timed - 1) // its timer went
     await world.advance(20_000)
     expect(await world.inbox.head(owner)).not.toBeNull()
     await world.detach(owner)

@@ -64,9 +64,9 @@ describe('a will', () => {
     await world.settle()
     expect(payloads(world)).toEqual(['w'])
     expect(world.wills[0]!.client).toBe('c')
+    expect(world.keys).toBe(1) // the head of the time index
     await world.advance(120_000)
     expect(payloads(world)).toEqual(['w'])
-    expect(world.keys).toBe(1) // the head of the time index
   })
 
   test('is deleted by DISCONNECT', async () => {
@@ -105,6 +105,7 @@ describe('a will', () => {
     await world.detach(await world.owner('c', { will: will('old', 5) }))
     await world.advance(4_000)
     const owner = await world.owner('c', { will: will('new', 1) })
+    expect(world.keys).toBe(4) // session, tally, will, the head of the time index
     await world.advance(60_000)
     expect(payloads(world)).toEqual([])
     await world.detach(owner)

@@ -180,7 +180,7 @@ export type Answer =
   | null
   | 'conflict'
   | InboxHead
-  | { type: 'feed'; head: number; tail: number; window: number; sentUpTo: number; messagesMax: number }
+  | FeedAnswer
   /** `examined`: there is nothing else up to here. `values` are as stored. */
   | { type: 'entries'; sequences: number[]; values: Uint8Array[]; examined: number }
   | 'absent'
@@ -188,6 +188,17 @@ export type Answer =
   | 'queue'
   | { type: 'list'; heads: InboxHead[]; next: Uint8Array | null }
   | { type: 'held'; sessions: Fenced[]; members: Member[]; next: Uint8Array | null }
+
+/** Where a feed begins: see `Tally`. */
+export interface FeedAnswer {
+  type: 'feed'
+  head: number
+  tail: number
+  window: number
+  sentUpTo: number
+  messagesMax: number
+  queueQos0: boolean
+}
 
 /** What the node's host is told of an applied entry. `name` is `nameOf(start)`. */
 export type Effect =
@@ -221,18 +232,4 @@ export interface CountEffect {
   inserts: number
   drops: number
   wills: number
-}
-
-const COMMAND_BYTES = 128
-
-/** Approximate size of a command, for the store's limits. */
-export function commandBytes(command: Command): number {
-  if (command.type === 'insert') return COMMAND_BYTES + sizeOf(command.message)
-  return command.type === 'attach' && command.will !== null
-    ? COMMAND_BYTES + sizeOf(command.will.message)
-    : COMMAND_BYTES
-}
-
-function sizeOf({ payload, properties, topic }: Message): number {
-  return payload.length + properties.length + topic.length
 }

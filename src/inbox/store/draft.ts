@@ -84,8 +84,8 @@ export class Box {
   readonly key: Uint8Array
   readonly name: string
   readonly tally: Slot<Tally>
-  /** Entries of the current incarnation that this batch wrote; null = deleted. */
-  readonly entries = new Map<number, Uint8Array | null>()
+  /** Entries of the current incarnation that this batch wrote; null = deleted. Most batches read none of them. */
+  #entries: Map<number, Uint8Array | null> | null = null
   readonly #reader: Reader
   #session: Slot<Session> | null = null
   #will: Slot<StoredWill> | null = null
@@ -126,9 +126,19 @@ export class Box {
     if (this.#entryStart === null || this.#entriesOf !== incarnation) {
       this.#entryStart = partStart(this.key, incarnation, PART_ENTRY)
       this.#entriesOf = incarnation
-      this.entries.clear()
+      this.#entries = null
     }
     return sequenceKey(this.#entryStart, sequence)
+  }
+
+  /** After {@link entryKey} for the same incarnation. */
+  noteEntry(sequence: number, value: Uint8Array | null): void {
+    this.#entries ??= new Map()
+    this.#entries.set(sequence, value)
+  }
+
+  notedEntry(sequence: number): Uint8Array | null | undefined {
+    return this.#entries?.get(sequence)
   }
 
   commit(writes: Write[]): void {
@@ -213,17 +223,17 @@ export class Draft {
 
   putEntry(box: Box, incarnation: number, sequence: number, value: Uint8Array): void {
     this.#writes.push({ type: 'put', key: box.entryKey(incarnation, sequence), value })
-    box.entries.set(sequence, value)
+    box.noteEntry(sequence, value)
   }
 
   deleteEntry(box: Box, incarnation: number, sequence: number): void {
     this.#writes.push({ type: 'delete', key: box.entryKey(incarnation, sequence) })
-    box.entries.set(sequence, null)
+    box.noteEntry(sequence, null)
   }
 
   entry(box: Box, incarnation: number, sequence: number): Uint8Array | undefined {
     const key = box.entryKey(incarnation, sequence)
-    const written = box.entries.get(sequence)
+    const written = box.notedEntry(sequence)
     return written === undefined ? this.reader.get(key) : (written ?? undefined)
   }
 

@@ -31,7 +31,8 @@ export function query(request: Query, reader: Reader, context: QueryContext): An
         session?.attached && session.connection === request.connection && session.incarnation === request.incarnation
       if (!owned) return 'conflict'
       const { head, tail, window, sentUpTo, limits } = readTally(reader, request.key)!
-      return { type: 'feed', head, tail, window, sentUpTo, messagesMax: limits.messagesMax }
+      const { messagesMax, queueQos0 } = limits
+      return { type: 'feed', head, tail, window, sentUpTo, messagesMax, queueQos0 }
     }
     case 'entries':
       return readEntries(request, reader)

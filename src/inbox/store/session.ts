@@ -15,10 +15,13 @@ import { after, PART_FILTER, partStart, partsBounds, textOf } from './schema.ts'
 import { arm, disarm, isHere, nextIncarnation } from './timers.ts'
 import { fireAgain, numbersOf, settleWill } from './will.ts'
 
-/** Sequences that an owner may push before it asks for more: a part of the limit, so that most of a queue can give way. */
-const LOOKAHEAD = 64
+/** Assumed of an owner until its first trim tells what it needs. */
+const FIRST_CREDIT = 32
 
-/** Most sequences ahead of the last one pushed that an owner with this credit asks for. */
+/**
+ * Most sequences ahead of the last one pushed that an owner with this credit asks for: a part of the queue's limit, so
+ * that most of a full queue can give way.
+ */
 export function lookaheadOf(messagesMax: number, credit: number): number {
   return Math.max(1, Math.min(credit * 2, 8_192, Math.floor(messagesMax / 4)))
 }
@@ -111,7 +114,7 @@ function setOwner(draft: Draft, box: Box, session: Session, command: AttachComma
   tally.trim = 0
   tally.limits = toTallyLimits(command.limits)
   tally.window =
-    Math.max(tally.sentUpTo, tally.droppedTo, tally.head - 1) + lookaheadOf(tally.limits.messagesMax, LOOKAHEAD)
+    Math.max(tally.sentUpTo, tally.droppedTo, tally.head - 1) + lookaheadOf(tally.limits.messagesMax, FIRST_CREDIT)
   box.tally.set(tally)
   if (command.will !== null) box.will.set({ ...command.will, dueMs: 0 })
 }

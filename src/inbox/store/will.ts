@@ -127,8 +127,5 @@ export function fired(draft: Draft, box: Box, number: number): 'done' | 'none' {
 
 /** Publish numbers of the client id; a new session goes on above all that were given out before. */
 export function numbersOf(box: Box, incarnation: number): Numbers {
-  const numbers = box.numbers.get()
-  if (numbers === null) return { next: incarnation, received: [], firing: [] }
-  if (numbers.next < incarnation) numbers.next = incarnation
-  return numbers
+  return box.numbers.get() ?? { next: incarnation, received: [], firing: [] }
 }
