@@ -21,6 +21,7 @@ import { DiskWatch } from './disk-watch.ts'
 import { type Group, GroupPool } from './group.ts'
 import { STATE_VERSION } from './layout.js'
 import { loadBinding } from './platform.ts'
+import { nameOf, ReadCache } from './read-cache.ts'
 import { openOptions, type TuningOptions } from './tuning.ts'
 import { type Landed, type Opened, WorkerWriter, type Writer } from './writer.ts'
 
@@ -42,6 +43,8 @@ const GROUP_BYTES_MAX = 16 * 1024 * 1024
 /** A family of fewer entries and bytes is counted exactly. */
 const COUNTED_ROWS = 64
 const COUNTED_BYTES = 64 * 1024
+/** Default of the tuning option. */
+const READ_CACHE_BYTES = 32 * 1024 * 1024
 /** Longest sleep of a reader while a batch lands in steps; it looks again then. */
 const STEP_WAIT_MS = 1_000
 
@@ -64,6 +67,7 @@ export class RocksEngine implements Engine {
   readonly #writer: Writer
   readonly #shared: Int32Array
   readonly #watch: DiskWatch
+  readonly #cache: ReadCache
   readonly #pool = new GroupPool()
   readonly #cursors = new Set<RocksCursor>()
   /** Gathering, the last one; those before it are full. */
@@ -90,6 +94,7 @@ export class RocksEngine implements Engine {
     this.#writer = parts.writer
     this.#shared = parts.shared
     this.#watch = parts.watch
+    this.#cache = new ReadCache(parts.options.tuning?.readCacheBytes ?? READ_CACHE_BYTES)
     this.#number = parts.opened.number
     this.#durable = parts.opened.number
     this.lost = parts.opened.lost
@@ -124,12 +129,14 @@ export class RocksEngine implements Engine {
   }
 
   get(family: Family, key: Uint8Array): Uint8Array | undefined {
-    const options = { column: this.#column(family), valueEncoding: 'buffer' } as const
-    try {
-      return this.#readWhole(() => this.#binding.db_get_many_sync(this.#database, [key], options)[0])
-    } catch (cause) {
-      throw readFailed(cause)
-    }
+    const cache = this.#cache.of(family)
+    if (cache === undefined) return this.#getStored(family, key)
+    const name = nameOf(key)
+    const known = cache.find(name, key)
+    if (known !== undefined) return known.value
+    const value = this.#getStored(family, key)
+    cache.keep(name, key, value)
+    return value
   }
 
   cursor(family: Family, bounds: Bounds): Cursor {
@@ -223,6 +230,15 @@ export class RocksEngine implements Engine {
     await closeDatabase(this.#binding, this.#database)
   }
 
+  #getStored(family: Family, key: Uint8Array): Uint8Array | undefined {
+    const options = { column: this.#column(family), valueEncoding: 'buffer' } as const
+    try {
+      return this.#readWhole(() => this.#binding.db_get_many_sync(this.#database, [key], options)[0])
+    } catch (cause) {
+      throw readFailed(cause)
+    }
+  }
+
   /** Reads when no batch lands in steps, and reads again where one did meanwhile. */
   #readWhole<Result>(read: () => Result): Result {
     assert(this.#closing === null, 'A closed engine was read')
@@ -255,6 +271,7 @@ export class RocksEngine implements Engine {
     }
     this.#underWay = group
     this.#sentMs = this.#clock.monotonic()
+    this.#cache.begin(group.batches)
     this.#writer.land(group, this.#number + 1).then(
       (landed) => this.#landed(group, landed),
       (error: Error) => this.#fail(group, error),
@@ -263,11 +280,12 @@ export class RocksEngine implements Engine {
 
   #landed(group: Group, { durable, syncs, buffer }: Landed): void {
     this.#underWay = null
-    this.#number += group.count
-    this.#batches += group.count
+    this.#number += group.batches.length
+    this.#batches += group.batches.length
     this.#durable = durable
     this.#syncs = syncs
     this.#pool.giveBack(buffer)
+    this.#cache.landed()
     for (const call of this.#calls.splice(0)) call()
     for (const { resolve } of group.waiters) resolve()
     this.#schedule()

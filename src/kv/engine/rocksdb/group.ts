@@ -17,7 +17,7 @@ const LOOP_BYTES_MAX = 24
 export class Group {
   bytes: Uint8Array
   used = 0
-  count = 0
+  readonly batches: Batch[] = []
   sync = false
   readonly waiters: { resolve: () => void; reject: (error: Error) => void }[] = []
   #view: DataView
@@ -48,7 +48,7 @@ export class Group {
     this.used = at
     this.#view.setUint32(start, at - start, true)
     this.#view.setUint32(start + 4, ranges, true)
-    this.count++
+    this.batches.push(batch)
     if (batch.sync) this.sync = true
   }
 

@@ -11,6 +11,8 @@ export interface TuningOptions {
   memtableBytes?: number
   /** Blocks of all families that are kept in memory, with their indexes and filters. Default 64 MiB. */
   cacheBytes?: number
+  /** Values that were read lately, ready for the next read. Default 32 MiB. */
+  readCacheBytes?: number
   /** Background threads that flush and compact. Default 2. */
   threads?: number
 }

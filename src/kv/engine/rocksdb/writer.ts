@@ -66,13 +66,13 @@ export class WorkerWriter implements Writer {
   }
 
   land(group: Group, first: number): Promise<Landed> {
-    const { bytes, used, count, sync } = group
+    const { bytes, used, batches, sync } = group
     const buffer = bytes.buffer as ArrayBuffer
     const landed = this.#reply('landed').catch((cause: Error) => {
       throw new BrokerError('STORAGE_FAILED', `Cannot write to the database: ${cause.message}`, { cause })
     })
     if (this.#failure === null) {
-      this.#worker.postMessage({ type: 'group', buffer, bytes: used, first, count, sync }, [buffer])
+      this.#worker.postMessage({ type: 'group', buffer, bytes: used, first, count: batches.length, sync }, [buffer])
     }
     return landed
   }
