@@ -3,6 +3,7 @@ import type { InboxId } from '../../src/base/ids.ts'
 import type { Command, Effect, Response } from '../../src/inbox/store/command.ts'
 import { commandBytesOf } from '../../src/inbox/store/command-bytes.ts'
 import { inboxCoprocessor } from '../../src/inbox/store/coprocessor.ts'
+import { rendezvous } from '../../src/inbox/store/rendezvous.ts'
 import { groupInbox, inboxStart } from '../../src/inbox/store/schema.ts'
 import { MemoryEngine } from '../../src/kv/engine/memory/engine.ts'
 import { engineReader } from '../../src/kv/range/boundary.ts'
@@ -139,6 +140,57 @@ test('a feed begins at the first entry that is not trimmed', () => {
   expect(lone.query(all)).toMatchObject({ sequences: [4, 5], examined: 9 })
   expect(lone.query({ ...all, limit: 1 })).toMatchObject({ sequences: [4], examined: 4 })
   expect(lone.query({ ...all, bytesMax: 1 })).toMatchObject({ sequences: [4], examined: 4 })
+})
+
+test('an older owner of a session does not take its place in a group', () => {
+  const lone = new Lone()
+  const open = (connection: string, incarnation: number, attachment: number): Command => ({
+    ...{ type: 'member-open', key: group, member: 'c', connection, incarnation, attachment, node: 'n1', credit: 1 },
+  })
+  lone.apply({ type: 'join', key: group, member: 'c', incarnation: 5, options, limits: LIMITS })
+  expect(lone.apply(open('2', 5, 2), open('1', 5, 1), open('1', 4, 3), open('3', 6, 1))).toEqual([
+    { type: 'opened', owed: [] },
+    'conflict',
+    'conflict',
+    'none',
+  ])
+  lone.apply({ type: 'join', key: group, member: 'c', incarnation: 6, options, limits: LIMITS })
+  expect(lone.apply(open('3', 6, 1), open('2', 5, 2))).toEqual([{ type: 'opened', owed: [] }, 'conflict'])
+})
+
+test('in an ordered group nothing overtakes, however much waits for one member', () => {
+  const lone = new Lone()
+  const ordered = inboxStart(TENANT, groupInbox({ tenant: TENANT, group: 'g', filter: 'f', ordered: true }))
+  const limits = { ...LIMITS, messagesMax: 10_000 }
+  let incarnation = 0
+  for (const member of ['x', 'y']) {
+    incarnation = incarnationOf(lone.apply({ type: 'join', key: ordered, member, incarnation: 1, options, limits })[0])
+    const open = { incarnation: 1, attachment: 1, node: 'n1', credit: 1 }
+    lone.apply({ type: 'member-open', key: ordered, member, connection: member, ...open })
+  }
+  const given: string[] = []
+  const put = (publisher: string) => {
+    const command = insert(ordered, incarnation, publisher) as Extract<Command, { type: 'insert' }>
+    lone.apply({ ...command, message: { ...command.message, publisher } })
+    for (const effect of lone.effects)
+      if (effect.type === 'assigned') given.push(`${effect.member} ${effect.entry.sequence}`)
+  }
+  for (const publisher of ['p1', 'p2', 'p3', 'p4', 'p5']) put(publisher)
+  const [first, second] = given.map((each) => each.split(' ')[0]!)
+  expect(new Set([first, second]).size).toBe(2)
+  // One member's publishers pile up beyond what one command looks at; then one for the other member, which has no credit.
+  const publisherOf = (member: string) =>
+    ['p1', 'p2', 'p3', 'p4', 'p5'].find(
+      (publisher) => rendezvous(publisher, [{ inbox: 'x' }, { inbox: 'y' }]).inbox === member,
+    )!
+  for (let i = 0; i < 1_100; i++) put(publisherOf(first!))
+  put(publisherOf(second!))
+  const waiting = 5 + 1_100 + 1
+  given.length = 0
+  const sequence = 1 + ['p1', 'p2', 'p3', 'p4', 'p5'].indexOf(publisherOf(second!))
+  lone.apply({ type: 'member-trim', key: ordered, member: second!, connection: second!, sequences: [sequence] })
+  put(publisherOf(second!))
+  expect(given).not.toContain(`${second} ${waiting + 1}`)
 })
 
 test('entries of inboxes that nobody watches have no effects', () => {

@@ -129,6 +129,14 @@ describe('a group', () => {
     expect(team.world.inbox.stats().queuedMessages).toBe(1)
   })
 
+  test('one that comes back with less credit gets no more than that', async () => {
+    const team = new Team()
+    await team.join('a', { credit: 5 })
+    for (let i = 1; i <= 5; i++) await team.put(`${i}`)
+    const again = await team.join('a', { credit: 2 })
+    expect(payloads(again)).toEqual(['1', '2'])
+  })
+
   test('QoS 2 past PUBREC waits for the same member, with its packet id', async () => {
     const team = new Team()
     const a = await team.join('a')

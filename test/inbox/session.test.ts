@@ -102,6 +102,17 @@ describe('one owner', () => {
     expect((await world.inbox.head(old))?.connection).toBe(attached.owner.connection)
   })
 
+  test('nor does one that has detached go on', async () => {
+    const world = new World().start()
+    const owner = await world.owner('c')
+    await world.detach(owner)
+    expect(await code(world.inbox.subscribe(owner, [plain('a')]))).toBe('CONFLICT')
+    expect(await code(world.inbox.receive(owner, 1))).toBe('CONFLICT')
+    const client = world.open(owner)
+    await world.settle()
+    expect(client.lostBy).toBe('taken-over')
+  })
+
   test('detach is idempotent', async () => {
     const world = new World().start()
     const owner = await world.owner('c')

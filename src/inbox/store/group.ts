@@ -181,7 +181,7 @@ function assignAll(draft: Draft, opened: Opened): void {
       if (give(draft, opened, member, sequence)) left--
     }
     // With more of them than were looked at, a later entry of some publisher might overtake.
-    if (group.returned > 0 && (!ordered || group.returned > ASSIGN_MAX)) return
+    if (group.returned > ASSIGN_MAX) return
   }
   for (let sequence = tally.window + 1; sequence <= tally.tail && left > 0; sequence++) {
     const value = sequence <= tally.droppedTo ? undefined : draft.entry(opened.box, tally.incarnation, sequence)
