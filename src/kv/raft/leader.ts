@@ -142,6 +142,11 @@ export class Leader {
     return this.#replica.log.matches(index, this.#replica.term)
   }
 
+  /** Only with an entry of its own term committed it knows all that the leaders before it have committed. */
+  knowsCommit(): boolean {
+    return this.#replica.log.matches(this.#replica.log.commit, this.#replica.term)
+  }
+
   applied(entries: readonly Entry[]): void {
     for (const entry of entries) if (entry.term === this.#replica.term) this.#uncommittedBytes -= entryBytes(entry)
   }
@@ -165,7 +170,7 @@ export class Leader {
     if (membership.state.autoLeave && log.applied >= this.#configIndex) {
       this.#configIndex = this.#push('config', NO_BYTES, LEAVE_JOINT)
     }
-    if (this.mayCommit(log.commit) && this.#reads.begin(log.commit)) {
+    if (this.knowsCommit() && this.#reads.begin(log.commit)) {
       this.#beat()
       this.#grantReads()
     }

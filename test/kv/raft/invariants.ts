@@ -30,8 +30,12 @@ export class Invariants {
   readonly #mirrors = new Map<ReplicaId, Mirror>()
   readonly #disks: ReadonlyMap<ReplicaId, Disk>
 
-  constructor(disks: ReadonlyMap<ReplicaId, Disk>) {
+  readonly #inflightMax: number
+
+  /** @param inflightMax entries under way to one replica: what the bounds in bytes allow */
+  constructor(disks: ReadonlyMap<ReplicaId, Disk>, inflightMax: number) {
     this.#disks = disks
+    this.#inflightMax = inflightMax
   }
 
   get committedIndex(): number {
@@ -73,6 +77,20 @@ export class Invariants {
     const known = this.#hashes.get(index)
     if (known === undefined) this.#hashes.set(index, hash)
     else if (known !== hash) throw new Violation(`State machine safety: n${host.id} differs at ${index}`)
+  }
+
+  /** What a replica believes to be on its disk is there; what is sent and not answered is bounded. */
+  checkBeliefs(host: Host): void {
+    const { persisted, peers } = host.node.status()
+    const term = this.#mirrors.get(host.id)!.terms.get(persisted)
+    if (term !== undefined && host.disk.firstIndex() <= persisted && host.disk.term(persisted) !== term) {
+      throw new Violation(`n${host.id} believes that ${persisted}/${term} is on its disk`)
+    }
+    for (const { id, state, match, next } of peers) {
+      if (state === 'replicate' && next - 1 - match > this.#inflightMax) {
+        throw new Violation(`Bounds: n${host.id} has ${next - 1 - match} entries under way to n${id}`)
+      }
+    }
   }
 
   checkMessage(message: SentMessage): void {
@@ -137,6 +155,7 @@ export class Invariants {
     if (known === undefined) {
       if (at !== this.#committed.length) throw new Violation(`Entry ${entry.index} is committed before others`)
       this.#checkDurable(entry, host.committedBy(entry.index))
+      this.#checkFinal(entry, host.committedBy(entry.index))
       this.#committed.push({ term: entry.term, text, inTerm: host.node.status().term })
     } else if (known.term !== entry.term || known.text !== text) {
       throw new Violation(`State machine safety: n${host.id} applies another entry ${entry.index}`)
@@ -153,6 +172,19 @@ export class Invariants {
     }
   }
 
+  /** Leader completeness, seen from before: nobody without the entry could be elected by what is on the disks. */
+  #checkFinal(entry: Entry, { voters, outgoing }: ConfState): void {
+    for (const id of new Set([...voters, ...outgoing])) {
+      const disk = this.#disks.get(id)!
+      if (holds(disk, entry)) continue
+      const wins = [voters, outgoing].every(
+        (half) =>
+          half.filter((other) => !isAhead(this.#disks.get(other)!, disk)).length * 2 > half.length || half.length === 0,
+      )
+      if (wins) throw new Violation(`Leader completeness: n${id} could lead without ${entry.index}/${entry.term}`)
+    }
+  }
+
   #voted(voter: ReplicaId, term: number, candidate: ReplicaId): void {
     const key = `${voter} in ${term}`
     const known = this.#votes.get(key)
@@ -163,4 +195,9 @@ export class Invariants {
 
 function holds(disk: Disk, { index, term }: Entry): boolean {
   return disk.app.index >= index || disk.term(index) === term
+}
+
+function isAhead(a: Disk, b: Disk): boolean {
+  const [termA, termB] = [a.term(a.lastIndex())!, b.term(b.lastIndex())!]
+  return termA > termB || (termA === termB && a.lastIndex() > b.lastIndex())
 }

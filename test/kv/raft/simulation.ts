@@ -1,15 +1,17 @@
 import type { Random } from '../../../src/base/clock.ts'
 import {
   type ConfState,
+  entryBytes,
   type Input,
   type MemberChange,
   NO_CONFIG,
+  RAFT_LIMITS,
   type RaftLimits,
   type Ready,
   type ReplicaId,
 } from '../../../src/kv/raft/index.ts'
 import { World } from '../../sim/world.ts'
-import { Disk, Host, type SentMessage } from './host.ts'
+import { Disk, entry, Host, type SentMessage } from './host.ts'
 import { Invariants, Violation } from './invariants.ts'
 
 export interface RaftWorldOptions {
@@ -24,13 +26,18 @@ export interface RaftWorldOptions {
   crashMs: number
   partitionMs: number
   slowDiskMs: number
+  /** Of reports of finished writes: they come when others have come. */
+  lateReportPercent: number
+  pauseMs: number
+  /** Of granted votes and accepted appends, as they are sent: their sender dies soon after. */
+  lastWordsPercent: number
+  /** Of leaders: they die as soon as some of their first messages are out. */
+  diesYoungPercent: number
   changeMs: number
   transferMs: number
   suspectMs: number
   requestMs: number
   limits: Partial<RaftLimits>
-  /** Sees what would be sent, and may let it go another way: for planted bugs. */
-  host?: (host: Host) => void
 }
 
 const TICK_MS = 100
@@ -46,6 +53,8 @@ export class RaftWorld {
   readonly #random: Random
   readonly #slow = new Set<ReplicaId>()
   readonly #writing = new Set<Host>()
+  /** What comes to processes that stand still. */
+  readonly #paused = new Map<Host, Input[]>()
   readonly #requests = new Map<number, { kind: 'write' | 'read'; floor: number }>()
   readonly #writes = new Map<string, number>()
   readonly #reads = new Map<Host, { context: number; index: number; floor: number }[]>()
@@ -56,11 +65,13 @@ export class RaftWorld {
   #failure: unknown = null
 
   constructor(options: RaftWorldOptions) {
-    const { seed, lossPercent, duplicatePercent, delayMsMax, voters, spares } = options
+    const { seed, lossPercent, duplicatePercent, delayMsMax, voters, spares, limits } = options
     this.#options = options
     this.world = new World({ seed, network: { lossPercent, duplicatePercent, delayMsMax } })
     this.#random = this.world.random
-    this.invariants = new Invariants(this.disks)
+    const { inflightBytesMax, appendBytesMax } = { ...RAFT_LIMITS, ...limits }
+    const inflightMax = Math.ceil((inflightBytesMax + appendBytesMax) / entryBytes(entry(1, 1, '')))
+    this.invariants = new Invariants(this.disks, inflightMax)
     const ids = Array.from({ length: voters + spares }, (_, at) => at + 1)
     const config: ConfState = { ...NO_CONFIG, voters: ids.slice(0, voters) }
     for (const id of ids) {
@@ -70,9 +81,10 @@ export class RaftWorld {
       this.world.network.attach(`n${id}`, (_, message) => this.#arrive(id, message as SentMessage))
       this.#start(id)
     }
-    this.#every(options.crashMs, () => this.#crash())
+    this.#every(options.crashMs, () => this.#crash(this.#any()))
     this.#every(options.partitionMs, () => this.#partition())
     this.#every(options.slowDiskMs, () => this.#slowDisk())
+    this.#every(options.pauseMs, () => this.#pause())
     this.#every(options.changeMs, () => this.#change())
     this.#every(options.transferMs, () => this.#transfer())
     this.#every(options.suspectMs, () => this.#suspect())
@@ -151,7 +163,6 @@ export class RaftWorld {
       observe: (ready, it) => this.#observe(ready, it),
       wrote: (it) => this.#write(it),
     })
-    this.#options.host?.(host)
     this.hosts.set(id, host)
     this.#reads.set(host, [])
     this.invariants.started(host)
@@ -162,16 +173,22 @@ export class RaftWorld {
   #tickLater(host: Host): void {
     this.world.clock.after(TICK_MS * (0.9 + this.#random.float() * 0.2), () => {
       if (!host.alive) return
-      if (!host.node.quiescent) this.#step(host, { type: 'tick' })
+      if (!host.node.quiescent && !this.#paused.has(host)) this.#step(host, { type: 'tick' })
       this.#tickLater(host)
     })
   }
 
   #step(host: Host, input: Input): void {
     if (!host.alive || this.#failure !== null) return
+    const backlog = this.#paused.get(host)
+    if (backlog !== undefined) {
+      backlog.push(input)
+      return
+    }
     try {
       host.step(input)
       this.invariants.checkState(host)
+      this.invariants.checkBeliefs(host)
       this.#serve(host)
     } catch (error) {
       this.#failure = error
@@ -194,8 +211,17 @@ export class RaftWorld {
     }
     for (const { code } of ready.refused) this.#count(code)
     if (ready.snapshot !== null) this.#count('snapshots')
-    if (ready.leadership?.role === 'leader') this.#count('elections')
+    if (ready.leadership?.role === 'leader') this.#elected(host)
     for (const { config } of ready.configs) this.#count(config.outgoing.length > 0 ? 'joint' : 'changes')
+  }
+
+  #elected(host: Host): void {
+    this.#count('elections')
+    if (this.#calm || this.#random.float() * 100 >= this.#options.diesYoungPercent) return
+    this.world.clock.after(0, () => {
+      this.#ask(host, 'write', (context) => ({ type: 'propose', data: Buffer.from(`w${context}`), context }))
+    })
+    this.#crashSoon(host, 60)
   }
 
   /** Reads that were granted are answered as soon as the state is new enough; it is checked that it is. */
@@ -219,6 +245,7 @@ export class RaftWorld {
 
   #send(message: SentMessage): void {
     this.invariants.checkMessage(message)
+    this.#lastWords(message)
     if (message.type === 'snapshot') this.#sendSnapshot(message)
     else this.world.network.send(`n${message.from}`, `n${message.to}`, message)
   }
@@ -257,7 +284,8 @@ export class RaftWorld {
     const persisted = host.finishWrite()
     this.#checkDisk(host.id, before)
     if (persisted === null) return
-    const lateMs = this.#random.below(10) === 0 ? 500 : 5
+    const late = !this.#calm && this.#random.float() * 100 < this.#options.lateReportPercent
+    const lateMs = late ? 800 : 5
     this.world.clock.after(this.#random.float() * lateMs, () => this.#step(host, persisted))
   }
 
@@ -269,8 +297,49 @@ export class RaftWorld {
     }
   }
 
-  #crash(): void {
-    const host = this.#any()
+  /** A promise is best tested by the death of who gave it. */
+  #lastWords(message: SentMessage): void {
+    const grave = (message.type === 'vote-answer' && message.granted) || message.type === 'vote-request'
+    const light = message.type === 'append-answer' && message.accepted
+    const percent = this.#calm
+      ? 0
+      : this.#options.lastWordsPercent / (grave ? 1 : light ? 20 : Number.POSITIVE_INFINITY)
+    if (this.#random.float() * 100 >= percent) return
+    const host = this.hosts.get(message.from)
+    if (host !== undefined) this.#crashSoon(host, 10)
+  }
+
+  #crashSoon(host: Host, msMax: number): void {
+    this.world.clock.after(this.#random.float() * msMax, () => {
+      if (host.alive && !this.#calm) this.#crash(host)
+    })
+  }
+
+  /** What the others notice when a process, not a machine, has died. */
+  #resetConnections(id: ReplicaId): void {
+    for (const other of [...this.hosts.values()]) {
+      this.world.clock.after(this.#random.float() * 30, () => {
+        this.#step(other, { type: 'suspect', id })
+        this.#step(other, { type: 'unreachable', id })
+      })
+    }
+  }
+
+  /** The process stands still, and then finds all at once what has come meanwhile, behind a request. */
+  #pause(): void {
+    const host = this.#random.below(2) === 0 ? this.leader() : this.#any()
+    if (host === null || this.#paused.has(host)) return
+    this.#count('pauses')
+    this.#paused.set(host, [])
+    this.world.clock.after(this.#random.float() * 4_000, () => {
+      const backlog = this.#paused.get(host)!
+      this.#paused.delete(host)
+      if (host.alive) this.#ask(host, 'read', (context) => ({ type: 'read', context }))
+      for (const input of backlog) this.#step(host, input)
+    })
+  }
+
+  #crash(host: Host | null): void {
     if (host === null) return
     this.#count('crashes')
     const before = host.disk.hardState
@@ -278,7 +347,8 @@ export class RaftWorld {
     this.#checkDisk(host.id, before)
     this.hosts.delete(host.id)
     this.#reads.delete(host)
-    this.world.clock.after(this.#random.float() * 2_000, () => {
+    if (this.#random.below(2) === 0) this.#resetConnections(host.id)
+    this.world.clock.after(this.#random.float() * (this.#random.below(2) === 0 ? 30 : 2_000), () => {
       if (!this.hosts.has(host.id)) this.#start(host.id)
     })
   }
@@ -385,28 +455,74 @@ export class RaftWorld {
   }
 }
 
-/** A bad day whose kind follows from the seed: 3, 5 or 7 voters, small bounds, every fault. */
+const STORM: Omit<RaftWorldOptions, 'seed' | 'limits'> = {
+  voters: 5,
+  spares: 2,
+  lossPercent: 5,
+  duplicatePercent: 5,
+  delayMsMax: 50,
+  crashMs: 1_500,
+  partitionMs: 2_500,
+  slowDiskMs: 4_000,
+  lateReportPercent: 10,
+  pauseMs: 3_000,
+  lastWordsPercent: 3,
+  diesYoungPercent: 5,
+  changeMs: 1_200,
+  transferMs: 3_000,
+  suspectMs: 700,
+  requestMs: 60,
+}
+
+/** Days on which one thing goes wrong all the time; every tenth seed has one of each. */
+const WEATHERS: Record<number, Partial<RaftWorldOptions>> = {
+  // Leaders die before all have their entries: the paper's figure 8.
+  1: {
+    lossPercent: 10,
+    delayMsMax: 40,
+    diesYoungPercent: 80,
+    crashMs: 0,
+    pauseMs: 0,
+    partitionMs: 0,
+    slowDiskMs: 0,
+    changeMs: 0,
+    spares: 0,
+    lastWordsPercent: 0,
+  },
+  // Votes and answers are last words.
+  2: { lastWordsPercent: 30, changeMs: 0, spares: 0, crashMs: 0 },
+  // Members come and go.
+  3: { changeMs: 150, crashMs: 3_000, voters: 3, spares: 3 },
+  // Disks hang, and what they report is old.
+  4: { slowDiskMs: 400, lateReportPercent: 60, voters: 3, spares: 0, suspectMs: 200 },
+  // Nothing happens for long: the group sleeps.
+  5: { requestMs: 2_500, changeMs: 8_000, partitionMs: 6_000, crashMs: 5_000, suspectMs: 4_000, pauseMs: 0 },
+  // Nothing bad but a bad network.
+  6: {
+    crashMs: 0,
+    pauseMs: 0,
+    slowDiskMs: 0,
+    lastWordsPercent: 0,
+    diesYoungPercent: 0,
+    lossPercent: 20,
+    delayMsMax: 300,
+  },
+}
+
+/** A bad day, whose kind follows from the seed: 3, 5 or 7 voters, small bounds. */
 export function optionsOf(seed: number): RaftWorldOptions {
-  const kinds = { loss: seed % 4, voters: seed % 3, faults: seed % 5, quiet: seed % 7 === 0 }
+  const weather = WEATHERS[seed % 10] ?? {}
   return {
     seed,
-    voters: [3, 5, 7][kinds.voters]!,
-    spares: kinds.faults === 0 ? 0 : 2,
-    lossPercent: [0, 2, 10, 25][kinds.loss]!,
-    duplicatePercent: 5,
-    delayMsMax: [20, 100, 50, 300][kinds.loss]!,
-    crashMs: kinds.faults === 1 ? 0 : 1_500,
-    partitionMs: kinds.faults === 2 ? 0 : 2_500,
-    slowDiskMs: 4_000,
-    changeMs: kinds.faults === 0 ? 0 : 1_200,
-    transferMs: 3_000,
-    suspectMs: 700,
-    requestMs: kinds.quiet ? 2_000 : 60,
+    ...STORM,
+    voters: [3, 5, 7][seed % 3]!,
+    ...weather,
     limits: {
-      electionTicks: 8,
-      heartbeatTicks: 2,
-      quiesceTicks: kinds.quiet ? 4 : 12,
-      appendBytesMax: 150,
+      electionTicks: 5,
+      heartbeatTicks: 1 + (seed % 2),
+      suspectTicksMax: 3,
+      quiesceTicks: 6 + (seed % 8),
+      appendBytesMax: seed % 2 === 1 ? 1 : 150,
       inflightCountMax: 1 + (seed % 6),
       inflightBytesMax: 400,
       uncommittedBytesMax: 2_000,

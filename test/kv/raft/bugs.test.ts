@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'vitest'
+import type { Persisted } from '../../../src/kv/raft/index.ts'
+import { Membership } from '../../../src/kv/raft/index.ts'
+import { Leader } from '../../../src/kv/raft/leader.ts'
+import { RaftLog } from '../../../src/kv/raft/log.ts'
+import { Outbox } from '../../../src/kv/raft/outbox.ts'
+import { Inflights } from '../../../src/kv/raft/progress.ts'
+import { Replication } from '../../../src/kv/raft/replication.ts'
+import { Disk, type WriteRecord } from './host.ts'
+import { optionsOf, RaftWorld } from './simulation.ts'
+
+/** Replaces a method, or a getter, of a class; the returned function puts it back. */
+function plant<Class extends object>(
+  prototype: Class,
+  name: keyof Class & string,
+  bug: PropertyDescriptor,
+): () => void {
+  const before = Object.getOwnPropertyDescriptor(prototype, name)!
+  Object.defineProperty(prototype, name, { ...before, ...bug })
+  return () => Object.defineProperty(prototype, name, before)
+}
+
+/** Messages that should wait for the disk, and do not. */
+function atOnce(type: string): () => void {
+  const { promise } = Outbox.prototype
+  return plant(Outbox.prototype, 'promise', {
+    value(this: Outbox, message: Parameters<typeof promise>[0]) {
+      if (message.type === type) this.send(message)
+      else promise.call(this, message)
+    },
+  })
+}
+
+/** What each bug breaks; the simulation must see it. */
+const BUGS: Record<string, () => () => void> = {
+  'a vote is not written': () => {
+    const { write } = Disk.prototype
+    return plant(Disk.prototype, 'write', {
+      value(this: Disk, record: WriteRecord) {
+        const { hardState } = record
+        write.call(this, { ...record, hardState: hardState === null ? null : { ...hardState, vote: null } })
+      },
+    })
+  },
+  'a vote is given before it is on disk': () => atOnce('vote-answer'),
+  'appends are answered before they are on disk': () => atOnce('append-answer'),
+  'the leader counts its own write before it is on disk': () => {
+    const { match } = Replication.prototype
+    return plant(Replication.prototype, 'match', {
+      value(this: Replication, id: number) {
+        return this.peers.has(id) ? match.call(this, id) : Number.MAX_SAFE_INTEGER
+      },
+    })
+  },
+  'an entry of an older term is committed by count': () => plant(Leader.prototype, 'mayCommit', { value: () => true }),
+  'reads are granted before the term has committed anything': () =>
+    plant(Leader.prototype, 'knowsCommit', { value: () => true }),
+  'votes go to logs that lack entries': () => plant(RaftLog.prototype, 'isUpToDate', { value: () => true }),
+  'reads are granted without asking a majority': () =>
+    plant(Replication.prototype, 'agreedRound', { value: (own: number) => own }),
+  'several voters change at once': () => {
+    const { after } = Membership.prototype
+    return plant(Membership.prototype, 'after', {
+      value(this: Membership, change: Parameters<typeof after>[0]) {
+        const next = after.call(this, change)
+        return next.joint ? next.after({ members: [], leave: 'auto' }) : next
+      },
+    })
+  },
+  'reports of replaced writes are believed': () =>
+    plant(RaftLog.prototype, 'isCurrent', {
+      value(this: RaftLog, report: Persisted) {
+        return report.index <= this.lastIndex
+      },
+    }),
+  'what is under way is not bounded': () => plant(Inflights.prototype, 'isFull', { value: () => false }),
+  'votes do not tell what is committed': () => {
+    const { commitTo } = RaftLog.prototype
+    return plant(RaftLog.prototype, 'commitTo', {
+      value(this: RaftLog, index: number) {
+        if (!new Error().stack!.includes('learnCommit')) commitTo.call(this, index)
+      },
+    })
+  },
+}
+
+/** More seeds than `npm test` runs without bugs are not needed. */
+const SEEDS_MAX = 200
+
+describe('a planted bug is caught', () => {
+  test.each(Object.entries(BUGS))('%s', (_, bug) => {
+    const undo = bug()
+    try {
+      expect(firstViolation()).toBeInstanceOf(Error)
+    } finally {
+      undo()
+    }
+  })
+})
+
+function firstViolation(): unknown {
+  for (let seed = 1; seed <= SEEDS_MAX; seed++) {
+    try {
+      const group = new RaftWorld(optionsOf(seed))
+      group.run(15_000)
+      group.calm()
+      group.converge(30_000)
+    } catch (error) {
+      return error
+    }
+  }
+  return null
+}
