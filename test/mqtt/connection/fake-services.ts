@@ -71,6 +71,8 @@ export class FakeInbox implements Inbox {
   readonly sinks = new Map<string, FeedSink>()
   insertError: Error | null = null
   insertResult: InsertResult = 'ok'
+  /** For each target; overrides {@link insertResult}. */
+  insertResults: InsertResult[] | null = null
   attachError: Error | null = null
   /** A session ended with its connection: its routes go. */
   ended: (key: InboxKey, incarnation: number, subscriptions: readonly InboxSubscription[]) => void = () => {}
@@ -147,11 +149,7 @@ export class FakeInbox implements Inbox {
     this.calls.push(`insert ${insert.message.topic}`)
     this.inserts.enter(() => {
       if (this.insertError !== null) done(this.insertError, null)
-      else
-        done(
-          null,
-          insert.targets.map(() => this.insertResult),
-        )
+      else done(null, this.insertResults ?? insert.targets.map(() => this.insertResult))
     })
   }
 
