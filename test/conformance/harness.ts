@@ -63,6 +63,21 @@ export class Harness {
     return client
   }
 
+  /**
+   * Waits until new subscriptions to `topic` are sent `payload`: nobody is told when a retained message of QoS 0, or of
+   * a will, is stored.
+   */
+  async stored(topic: string, payload: string): Promise<void> {
+    const client = await this.connect()
+    const deadlineMs = Date.now() + 8_000
+    while (Date.now() < deadlineMs) {
+      client.sendSubscribe([[topic, 0]])
+      const received = await client.drain()
+      if (received.some((one) => one.payload === payload && one.retain)) return client.drop()
+    }
+    throw new Error(`No retained message "${payload}" of ${topic} was seen`)
+  }
+
   closeClients(): void {
     for (const client of this.#clients.splice(0)) client.drop()
   }

@@ -106,8 +106,9 @@ test('[MQTT-3.1.2-15] [v3:MQTT-3.1.2-17] a will with retain is retained', async 
     const client = await h.connect({ version, will: { topic, payload: 'gone', qos: 1, retain: true } })
     client.drop()
     await subscriber.receive({ payload: 'gone', retain: false })
+    await h.stored(topic, 'gone')
     const late = await h.subscriber(topic, 1)
-    await late.receive({ payload: 'gone', retain: true })
+    await late.receive({ payload: 'gone', qos: 1, retain: true })
   })
 })
 

@@ -21,13 +21,13 @@ interface Report {
 }
 
 /** Runs tests in the copy; gives the status of each title that ran. */
-async function run(filter: readonly string[]): Promise<Map<string, string>> {
+async function run(filter: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Map<string, string>> {
   const output = join(folder, 'report.json')
   rmSync(output, { force: true })
   const child = spawn(
     process.execPath,
     ['node_modules/vitest/vitest.mjs', 'run', ...filter, '--reporter=json', `--outputFile=${output}`],
-    { cwd: folder, env: { ...process.env, CONFORMANCE_ANSWER_MS: ANSWER_MS }, stdio: 'ignore' },
+    { cwd: folder, env: { ...process.env, ...environment }, stdio: 'ignore' },
   )
   await once(child, 'close')
   const report = JSON.parse(readFileSync(output, 'utf8')) as Report
@@ -39,7 +39,8 @@ async function run(filter: readonly string[]): Promise<Map<string, string>> {
 async function statusOf(title: string): Promise<string> {
   const { file, title: full } = tests.get(title)!
   const pattern = full.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  return (await run([`test/conformance/${file}`, '-t', pattern])).get(title) ?? 'broken'
+  const statuses = await run([`test/conformance/${file}`, '-t', pattern], { CONFORMANCE_ANSWER_MS: ANSWER_MS })
+  return statuses.get(title) ?? 'broken'
 }
 
 async function mutated<Value>({ file, before, after }: Mutation, run: () => Promise<Value>): Promise<Value> {
