@@ -73,7 +73,7 @@ export interface TopicEntry {
   /** One for each (group, filter). */
   readonly groups: readonly MatchedGroup[]
   readonly plugins: readonly { broker: string; receiver: string; filter: string }[]
-  /** A place for the front end to keep what it derives from this entry; null at first. */
+  /** A place for the front end to keep what it derives from this entry; null at first, and again at its end. */
   derived: unknown
 }
 

@@ -9,6 +9,7 @@ export type { RouteRanges } from './client.ts'
 export type * from './contract.ts'
 export { type PickOptions, pickMember } from './group.ts'
 export { type RouteCoprocessor, routeCoprocessor } from './store/coprocessor.ts'
+export { findRoute, verifyDist } from './store/verify.ts'
 
 export interface DistOptions extends RouteTableOptions {
   /** Opens the ranges of `dist` in the node's store; the observer must hear of them before this returns. */

@@ -91,6 +91,14 @@ describe('invalidation', () => {
   })
 })
 
+test('an ended entry holds nothing of whoever derived from it', () => {
+  const cached = new Cached()
+  const entry = cached.add('a/b')
+  entry.derived = { connections: [] }
+  cached.cache.invalidate(TENANT, 'a/b')
+  expect(entry.derived).toBeNull()
+})
+
 describe('the bound', () => {
   test('topics that come and go leave nothing behind', () => {
     const levels = new Interner(1)

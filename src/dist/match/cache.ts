@@ -138,6 +138,8 @@ export class MatchCache {
 
   #remove(entry: CachedTopic): void {
     entry.alive = false
+    // Whoever still holds the ended entry must not hold connections with it.
+    entry.derived = null
     this.#trie.remove(entry.end)
     this.#ring[entry.slot] = null
     this.#freeSlots.push(entry.slot)
