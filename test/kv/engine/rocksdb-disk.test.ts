@@ -329,6 +329,24 @@ test('a write that hangs is reported, and no more once it is done', async () => 
   await engine.close()
 })
 
+test('stats count what is in memory only', async () => {
+  const engine = await open(newFolder(MEMORY))
+  for (let n = 0; n < 100; n++) await put(engine, n, 500, false)
+  expect(engine.stats().bytes.inbox).toBe(100 * 508)
+  await engine.close()
+  await expect(put(engine, 1)).rejects.toMatchObject({ code: 'CLOSED' })
+  expect(() => engine.get('raft', key(1))).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  expect(() => engine.cursor('inbox', {})).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+})
+
+test('what follows from the last write before a close may still read', async () => {
+  const engine = await open(newFolder(MEMORY))
+  const write = put(engine, 1).then(() => count(engine, 'inbox'))
+  const closed = engine.close()
+  expect(await write).toBe(1)
+  await closed
+})
+
 test('stats follow the files of each family', async () => {
   const engine = await open(newFolder(MEMORY))
   // Random, since lower levels are compressed.

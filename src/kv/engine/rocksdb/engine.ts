@@ -2,7 +2,6 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type Binding from 'rocksdb/binding.js'
 import type { Column, Columns, Database } from 'rocksdb/binding.js'
-import { assert } from '../../../base/assert.ts'
 import { type Clock, systemClock } from '../../../base/clock.ts'
 import { BrokerError } from '../../../base/errors.ts'
 import type { HealthReason } from '../../../base/health.ts'
@@ -23,6 +22,7 @@ import { STATE_VERSION } from './layout.js'
 import { loadBinding } from './platform.ts'
 import { nameOf, ReadCache } from './read-cache.ts'
 import { openOptions, type TuningOptions } from './tuning.ts'
+import { Usage } from './usage.ts'
 import { type Landed, type Opened, WorkerWriter, type Writer } from './writer.ts'
 
 export interface RocksOptions {
@@ -40,9 +40,6 @@ export interface RocksOptions {
 
 /** Bytes of one group; what comes beyond begins the next one. */
 const GROUP_BYTES_MAX = 16 * 1024 * 1024
-/** A family of fewer entries and bytes is counted exactly. */
-const COUNTED_ROWS = 64
-const COUNTED_BYTES = 64 * 1024
 /** Default of the tuning option. */
 const READ_CACHE_BYTES = 32 * 1024 * 1024
 /** Longest sleep of a reader while a batch lands in steps; it looks again then. */
@@ -67,6 +64,7 @@ export class RocksEngine implements Engine {
   readonly #writer: Writer
   readonly #shared: Int32Array
   readonly #watch: DiskWatch
+  readonly #usage: Usage
   readonly #cache: ReadCache
   readonly #pool = new GroupPool()
   readonly #cursors = new Set<RocksCursor>()
@@ -83,6 +81,8 @@ export class RocksEngine implements Engine {
   #syncs = 0
   #failure: Error | null = null
   #closing: Promise<void> | null = null
+  /** The database is closed, or about to be: a read would end the process. */
+  #released = false
   #idle: (() => void) | null = null
 
   private constructor(parts: Parts) {
@@ -94,6 +94,9 @@ export class RocksEngine implements Engine {
     this.#writer = parts.writer
     this.#shared = parts.shared
     this.#watch = parts.watch
+    const { binding, database, watch } = parts
+    const cursor = (family: Family) => this.cursor(family, {})
+    this.#usage = new Usage({ binding, database, watch, tuning: parts.options.tuning ?? {}, cursor })
     this.#cache = new ReadCache(parts.options.tuning?.readCacheBytes ?? READ_CACHE_BYTES)
     this.#number = parts.opened.number
     this.#durable = parts.opened.number
@@ -115,10 +118,14 @@ export class RocksEngine implements Engine {
         acceptLoss,
       }
       try {
-        const { writer, opened } = await WorkerWriter.open(setup)
+        let engine: RocksEngine | null = null
+        const { writer, opened } = await WorkerWriter.open(setup, (error) => {
+          if (engine !== null) engine.#fail(error)
+        })
         const watch = new DiskWatch(path, options.clock ?? systemClock)
         await watch.start()
-        return new RocksEngine({ options, binding, database, columns, writer, shared, watch, opened })
+        engine = new RocksEngine({ options, binding, database, columns, writer, shared, watch, opened })
+        return engine
       } catch (error) {
         await closeDatabase(binding, database)
         throw error
@@ -189,23 +196,13 @@ export class RocksEngine implements Engine {
     return this.#number
   }
 
-  /** Bytes of the files; small families are counted by their entries. A call costs up to 0.3 ms: not for every turn. */
+  /** A call costs up to 0.3 ms: not for every turn. */
   stats(): EngineStats {
     const bytes = {} as EngineStats['bytes']
-    const pressure = {
-      level0Files: 0,
-      level0Bytes: 0,
-      stalled: this.#isStalled(),
-      oldestWriteMs: this.#oldestWriteMs(),
-    }
-    for (const family of FAMILIES) {
-      const files = this.#watch.families[family]
-      const counted = this.#countFirst(family)
-      bytes[family] = counted.all ? counted.bytes : Math.max(counted.bytes, files?.bytes ?? 0)
-      pressure.level0Files = Math.max(pressure.level0Files, files?.level0Files ?? 0)
-      pressure.level0Bytes += files?.level0Bytes ?? 0
-    }
-    return { bytes, freeBytes: this.#watch.freeBytes, batches: this.#batches, syncs: this.#syncs, pressure }
+    for (const family of FAMILIES) bytes[family] = this.#usage.bytes(family)
+    const { freeBytes } = this.#watch
+    const pressure = this.#usage.pressure(this.#oldestWriteMs())
+    return { bytes, freeBytes, batches: this.#batches, syncs: this.#syncs, pressure }
   }
 
   /** What keeps writes from being done. */
@@ -226,22 +223,25 @@ export class RocksEngine implements Engine {
     if (this.#underWay !== null || this.#queue.length > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     this.#watch.stop()
     await this.#writer.close()
+    this.#released = true
     for (const cursor of this.#cursors) cursor.close()
     await closeDatabase(this.#binding, this.#database)
   }
 
   #getStored(family: Family, key: Uint8Array): Uint8Array | undefined {
     const options = { column: this.#column(family), valueEncoding: 'buffer' } as const
-    try {
-      return this.#readWhole(() => this.#binding.db_get_many_sync(this.#database, [key], options)[0])
-    } catch (cause) {
-      throw readFailed(cause)
-    }
+    return this.#readWhole(() => {
+      try {
+        return this.#binding.db_get_many_sync(this.#database, [key], options)[0]
+      } catch (cause) {
+        throw readFailed(cause)
+      }
+    })
   }
 
   /** Reads when no batch lands in steps, and reads again where one did meanwhile. */
   #readWhole<Result>(read: () => Result): Result {
-    assert(this.#closing === null, 'A closed engine was read')
+    if (this.#released) throw new BrokerError('CLOSED', 'Cannot read: the engine is closed')
     for (;;) {
       const version = Atomics.load(this.#shared, STATE_VERSION)
       if (version % 2 !== 0) {
@@ -274,7 +274,7 @@ export class RocksEngine implements Engine {
     this.#cache.begin(group.batches)
     this.#writer.land(group, this.#number + 1).then(
       (landed) => this.#landed(group, landed),
-      (error: Error) => this.#fail(group, error),
+      (error: Error) => this.#fail(error),
     )
   }
 
@@ -286,42 +286,25 @@ export class RocksEngine implements Engine {
     this.#syncs = syncs
     this.#pool.giveBack(buffer)
     this.#cache.landed()
+    this.#usage.landed(group)
     for (const call of this.#calls.splice(0)) call()
     for (const { resolve } of group.waiters) resolve()
     this.#schedule()
   }
 
-  #fail(group: Group, error: Error): void {
-    this.#failure = error
-    const failed = [group, ...this.#queue.splice(0)]
+  #fail(cause: Error): void {
+    if (this.#failure !== null) return
+    this.#failure = new BrokerError('STORAGE_FAILED', `Cannot write to the database: ${cause.message}`, { cause })
+    const failed = [...(this.#underWay === null ? [] : [this.#underWay]), ...this.#queue.splice(0)]
     this.#underWay = null
     for (const call of this.#calls.splice(0)) call()
-    for (const { waiters } of failed) for (const { reject } of waiters) reject(error)
+    for (const { waiters } of failed) for (const { reject } of waiters) reject(this.#failure)
     this.#idle?.()
-    this.#options.fatal?.(error)
+    this.#options.fatal?.(this.#failure)
   }
 
   #oldestWriteMs(): number {
     return this.#underWay === null ? 0 : this.#clock.monotonic() - this.#sentMs
-  }
-
-  /** Whether RocksDB slows writes down, or stops them, until compaction has caught up. */
-  #isStalled(): boolean {
-    const number = (name: string) => Number(this.#binding.db_get_property(this.#database, `rocksdb.${name}`))
-    return number('is-write-stopped') > 0 || number('actual-delayed-write-rate') > 0
-  }
-
-  /** Bytes of the first entries of a family, and whether these are all. */
-  #countFirst(family: Family): { bytes: number; all: boolean } {
-    const cursor = this.cursor(family, {})
-    let bytes = 0
-    let all = false
-    for (let rows = 0; rows < COUNTED_ROWS && bytes < COUNTED_BYTES && !all; rows++) {
-      all = !cursor.next()
-      bytes += cursor.key.length + cursor.value.length
-    }
-    cursor.close()
-    return { bytes, all }
   }
 
   #column(family: Family): Column {

@@ -18,6 +18,8 @@ export class Group {
   bytes: Uint8Array
   used = 0
   readonly batches: Batch[] = []
+  /** Bytes of keys and values, by place in FAMILIES. */
+  readonly familyBytes = new Float64Array(FAMILIES.length)
   sync = false
   readonly waiters: { resolve: () => void; reject: (error: Error) => void }[] = []
   #view: DataView
@@ -37,6 +39,7 @@ export class Group {
       if (type === DELETE_RANGE) ranges++
       this.used = at
       this.#reserve(WRITE_HEADER_BYTES + key.length + value.length)
+      this.familyBytes[PLACES[family]]! += key.length + value.length
       this.#view.setUint8(at, type)
       this.#view.setUint8(at + 1, PLACES[family])
       this.#view.setUint32(at + 2, key.length, true)

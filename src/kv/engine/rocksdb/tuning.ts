@@ -18,9 +18,12 @@ export interface TuningOptions {
 }
 
 const MEBIBYTE = 1024 * 1024
+const MEMTABLE_BYTES = 52 * MEBIBYTE
 const BLOCK_BYTES = 8 * 1024
 /** Memtables of one family, full ones that wait for their flush included: fixed by the binding for this shape. */
 const MEMTABLES = 6
+/** So many full ones are flushed together. */
+const MEMTABLES_FLUSHED = 2
 /** The binding makes one memtable of a quarter of the family's budget. */
 const MEMTABLES_PER_BUDGET = 4
 
@@ -43,7 +46,7 @@ const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: numb
  * RocksDB's own rule holds, four times all memtables of all families: this is what bounds the log under 256 MiB.
  */
 export function openOptions(options: TuningOptions): OpenOptions {
-  const { memtableBytes = 52 * MEBIBYTE, cacheBytes = 64 * MEBIBYTE, threads = 2 } = options
+  const { memtableBytes = MEMTABLE_BYTES, cacheBytes = 64 * MEBIBYTE, threads = 2 } = options
   assert(memtableBytes >= 4 * MEBIBYTE && memtableBytes <= 56 * MEBIBYTE, 'Memtables are 4 to 56 MiB')
   const columns: Record<string, ColumnOptions> = {}
   for (const [name, share] of Object.entries(SHARES)) {
@@ -57,4 +60,9 @@ export function openOptions(options: TuningOptions): OpenOptions {
     }
   }
   return { ...columns[OWN_FAMILY]!, createIfMissing: true, walCompression: false, parallelism: threads, columns }
+}
+
+/** Bytes of a family that are flushed together: about as much is in memory only. */
+export function flushedBytes({ memtableBytes = MEMTABLE_BYTES }: TuningOptions, family: Family): number {
+  return (memtableBytes * SHARES[family].memtable * MEMTABLES_FLUSHED) / MEMTABLES
 }

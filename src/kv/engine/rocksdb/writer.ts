@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { BrokerError } from '../../../base/errors.ts'
 import { FAMILIES } from '../engine.ts'
 import type { Group } from './group.ts'
 
@@ -28,6 +27,9 @@ export interface WriterSetup {
   acceptLoss: boolean
 }
 
+/** Called once when the disk or the worker fails, also when nothing waits for it. */
+export type OnFailure = (error: Error) => void
+
 /** What the worker found when it opened. */
 export interface Opened {
   /** Number of the last batch in the database. */
@@ -47,8 +49,11 @@ export class WorkerWriter implements Writer {
   readonly #worker: Worker
   #waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void } | null = null
   #failure: Error | null = null
+  #closing = false
+  readonly #onFailure: OnFailure
 
-  private constructor(setup: WriterSetup) {
+  private constructor(setup: WriterSetup, onFailure: OnFailure) {
+    this.#onFailure = onFailure
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
       name: 'storage',
       workerData: { ...setup, families: FAMILIES },
@@ -59,8 +64,8 @@ export class WorkerWriter implements Writer {
   }
 
   /** Starts the thread; rejects where the database may not be used, naming why. */
-  static async open(setup: WriterSetup): Promise<{ writer: WorkerWriter; opened: Opened }> {
-    const writer = new WorkerWriter(setup)
+  static async open(setup: WriterSetup, onFailure: OnFailure): Promise<{ writer: WorkerWriter; opened: Opened }> {
+    const writer = new WorkerWriter(setup, onFailure)
     const opened = await writer.#reply('opened')
     return { writer, opened }
   }
@@ -68,9 +73,7 @@ export class WorkerWriter implements Writer {
   land(group: Group, first: number): Promise<Landed> {
     const { bytes, used, batches, sync } = group
     const buffer = bytes.buffer as ArrayBuffer
-    const landed = this.#reply('landed').catch((cause: Error) => {
-      throw new BrokerError('STORAGE_FAILED', `Cannot write to the database: ${cause.message}`, { cause })
-    })
+    const landed = this.#reply('landed')
     if (this.#failure === null) {
       this.#worker.postMessage({ type: 'group', buffer, bytes: used, first, count: batches.length, sync }, [buffer])
     }
@@ -78,6 +81,7 @@ export class WorkerWriter implements Writer {
   }
 
   async close(): Promise<void> {
+    this.#closing = true
     if (this.#failure === null) {
       const closed = this.#reply('closed')
       const exited = once(this.#worker, 'exit')
@@ -106,7 +110,9 @@ export class WorkerWriter implements Writer {
 
   #fail(cause: Error, waiting = this.#waiting): void {
     this.#waiting = null
+    const isFirst = this.#failure === null
     this.#failure ??= cause
     waiting?.reject(this.#failure)
+    if (isFirst && !this.#closing) this.#onFailure(cause)
   }
 }
