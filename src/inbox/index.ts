@@ -13,6 +13,7 @@ export type * from './contract.ts'
 export type { InboxRanges } from './feed-host.ts'
 export { type InboxCoprocessor, inboxCoprocessor } from './store/coprocessor.ts'
 export { inboxStart } from './store/schema.ts'
+export { type SubscriptionCheck, verifyInbox } from './store/verify.ts'
 
 export interface InboxOptions {
   /** Opens the ranges of `inbox` in the node's store; the observer must hear of them before this returns. */

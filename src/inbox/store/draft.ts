@@ -217,7 +217,6 @@ export class Draft {
 
   /** For keys that are read no more. */
   deleteRange(start: Uint8Array, end: Uint8Array): void {
-    for (const written of this.#plain.values()) if (within(written.key, { start, end })) written.value = null
     this.#writes.push({ type: 'deleteRange', start, end })
   }
 

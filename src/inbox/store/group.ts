@@ -8,37 +8,15 @@
  */
 import type { FeedEntry } from '../contract.ts'
 import type { Command, JoinCommand, Member, MemberOpenCommand, MemberTrimCommand, Response } from './command.ts'
-import type { Box, Draft } from './draft.ts'
+import type { Draft } from './draft.ts'
 import { releaseEntry, removeEntry } from './entries.ts'
 import { decodeEntry } from './entry.ts'
-import type { Group, GroupMember } from './group-record.ts'
-import { newTally, type Tally, toTallyLimits } from './records.ts'
-import { rendezvous } from './rendezvous.ts'
-import {
-  after,
-  PART_ASSIGNED,
-  PART_RETURNED,
-  parseGroupInbox,
-  parseStart,
-  partStart,
-  partsBounds,
-  sequenceKey,
-  sequenceOf,
-  textKey,
-} from './schema.ts'
+import { type Assigned, assignAll, assignedKey, assignedTo, forMember, giveBack, type Opened } from './group-assign.ts'
+import type { GroupMember } from './group-record.ts'
+import { newTally, toTallyLimits } from './records.ts'
+import { partsBounds } from './schema.ts'
 import { nextIncarnation } from './timers.ts'
-import { Reading, Writer } from './wire.ts'
-
-/** Entries that one command assigns: bounds an entry of the log. The next trim goes on. */
-const ASSIGN_MAX = 1_024
-
-const NOTHING: Uint8Array = Buffer.alloc(0)
-
-interface Opened {
-  box: Box
-  tally: Tally
-  group: Group
-}
+import { Writer } from './wire.ts'
 
 export function join(draft: Draft, command: JoinCommand): Response {
   const box = draft.box(command.key)
@@ -138,14 +116,6 @@ export function bind(draft: Draft, command: Extract<Command, { type: 'member-bin
   return 'done'
 }
 
-/** Called after an insert. */
-export function assign(draft: Draft, box: Box, tally: Tally): void {
-  const group = box.group.get()
-  if (group?.members.some(({ connection }) => connection !== '') !== true) return
-  box.group.set(group)
-  assignAll(draft, { box, tally, group })
-}
-
 function open(draft: Draft, key: Uint8Array): Opened | null {
   const box = draft.box(key)
   const tally = box.tally.get()
@@ -163,102 +133,10 @@ function findMember(draft: Draft, command: Member): { opened: Opened; member: Gr
   return { opened, member }
 }
 
-/** Gives entries to members while there are both, in the order of the queue: first those that came back. */
-function assignAll(draft: Draft, opened: Opened): void {
-  const { tally, group } = opened
-  const online = group.members.filter((member) => member.connection !== '')
-  if (online.length === 0) return
-  const ordered = parseGroupInbox(parseStart(opened.box.key))?.ordered === true
-  let left = ASSIGN_MAX
-  if (group.returned > 0) {
-    for (const { key, value } of returnedEntries(draft, opened)) {
-      const sequence = sequenceOf(key)
-      const member = choose(group, online, ordered ? publisherOf(value) : null)
-      if (member === null && !ordered) return
-      if (member === null) continue
-      draft.delete(key)
-      group.returned--
-      if (give(draft, opened, member, sequence)) left--
-    }
-    // With more of them than were looked at, a later entry of some publisher might overtake.
-    if (group.returned > ASSIGN_MAX) return
-  }
-  for (let sequence = tally.window + 1; sequence <= tally.tail && left > 0; sequence++) {
-    const value = sequence <= tally.droppedTo ? undefined : draft.entry(opened.box, tally.incarnation, sequence)
-    if (value === undefined) {
-      tally.window = sequence
-      continue
-    }
-    const publisher = ordered ? decodeEntry(sequence, 0, false, value).message!.publisher : null
-    const member = choose(group, online, publisher)
-    if (member === null && publisher === null) return
-    tally.window = sequence
-    if (member === null) putReturned(draft, opened, sequence, publisher!)
-    else {
-      give(draft, opened, member, sequence)
-      left--
-    }
-  }
-}
-
-/** Round robin over those with credit; with a publisher, its one member or null while that one has none. */
-function choose(group: Group, online: readonly GroupMember[], publisher: string | null): GroupMember | null {
-  if (publisher !== null) {
-    const member = rendezvous(publisher, online)
-    return member.assigned < member.credit ? member : null
-  }
-  for (let i = 0; i < online.length; i++) {
-    const member = online[(group.turn + i) % online.length]!
-    if (member.assigned >= member.credit) continue
-    group.turn = (group.turn + i + 1) % online.length
-    return member
-  }
-  return null
-}
-
-function give(draft: Draft, opened: Opened, member: GroupMember, sequence: number): boolean {
-  const { box, tally } = opened
-  const value = draft.entry(box, tally.incarnation, sequence)
-  if (value === undefined) return false
-  draft.put(assignedKey(opened, member, sequence), NOTHING)
-  member.assigned++
-  draft.effects.push({
-    type: 'assigned',
-    name: box.name,
-    member: member.inbox,
-    connection: member.connection,
-    entry: forMember(decodeEntry(sequence, 0, false, value), member),
-  })
-  return true
-}
-
-/** As the member's subscription asks for it. */
-function forMember(entry: FeedEntry, { options }: GroupMember): FeedEntry {
-  if (entry.released) return entry
-  entry.qos = entry.qos < options.qos ? entry.qos : options.qos
-  entry.retain = entry.retain && options.retainAsPublished
-  if (options.subscriptionId !== 0) entry.subscriptionIds = [options.subscriptionId]
-  return entry
-}
-
 function owedEntry(draft: Draft, opened: Opened, member: GroupMember, each: Assigned): FeedEntry | null {
   const value = draft.entry(opened.box, opened.tally.incarnation, each.sequence)
   if (value === undefined) return null
   return forMember(decodeEntry(each.sequence, each.packetId, each.packetId > 0, value), member)
-}
-
-/** Entries whose delivery has not begun go back to the group. */
-function giveBack(draft: Draft, opened: Opened, member: GroupMember): void {
-  const ordered = parseGroupInbox(parseStart(opened.box.key))?.ordered === true
-  for (const { key, sequence, packetId } of assignedTo(draft, opened, member)) {
-    if (packetId > 0) continue
-    draft.delete(key)
-    member.assigned--
-    const value = draft.entry(opened.box, opened.tally.incarnation, sequence)
-    if (value === undefined) continue
-    const publisher = ordered ? (decodeEntry(sequence, 0, false, value).message?.publisher ?? '') : ''
-    putReturned(draft, opened, sequence, publisher)
-  }
 }
 
 /** Acknowledged to the end. Nothing where it is not the member's. */
@@ -268,44 +146,4 @@ function endEntry(draft: Draft, opened: Opened, member: GroupMember, sequence: n
   draft.delete(key)
   member.assigned--
   removeEntry(draft, opened.box, opened.tally, sequence)
-}
-
-interface Assigned {
-  key: Uint8Array
-  sequence: number
-  /** 0 = delivery has not begun. */
-  packetId: number
-}
-
-function assignedTo(draft: Draft, opened: Opened, member: GroupMember): Assigned[] {
-  if (member.assigned === 0) return []
-  const prefix = assignedStart(opened, member)
-  return draft.scan({ start: prefix, end: after(prefix) }).map(({ key, value }) => ({
-    key,
-    sequence: sequenceOf(key),
-    packetId: value.length === 0 ? 0 : new Reading(value).varint(),
-  }))
-}
-
-function assignedStart({ box, tally }: Opened, member: GroupMember): Buffer {
-  return textKey(partStart(box.key, tally.incarnation, PART_ASSIGNED), `${member.inbox}\0`)
-}
-
-function assignedKey(opened: Opened, member: GroupMember, sequence: number): Buffer {
-  return sequenceKey(assignedStart(opened, member), sequence)
-}
-
-function returnedEntries(draft: Draft, { box, tally }: Opened): { key: Uint8Array; value: Uint8Array }[] {
-  const prefix = partStart(box.key, tally.incarnation, PART_RETURNED)
-  return draft.scan({ start: prefix, end: after(prefix) }, ASSIGN_MAX)
-}
-
-function putReturned(draft: Draft, opened: Opened, sequence: number, publisher: string): void {
-  const prefix = partStart(opened.box.key, opened.tally.incarnation, PART_RETURNED)
-  draft.put(sequenceKey(prefix, sequence), Buffer.from(publisher))
-  opened.group.returned++
-}
-
-function publisherOf(value: Uint8Array): string {
-  return Buffer.from(value).toString()
 }

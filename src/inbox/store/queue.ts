@@ -10,7 +10,7 @@ import { isRepeated, remember } from './dedup.ts'
 import type { Box, Draft } from './draft.ts'
 import { addTo, releaseEntry, removeEntry } from './entries.ts'
 import { packetIdOf } from './entry.ts'
-import { assign } from './group.ts'
+import { assign } from './group-assign.ts'
 import type { Tally } from './records.ts'
 
 export function insert(draft: Draft, command: InsertCommand): Response {

@@ -36,7 +36,8 @@ const INDEX_SLICE = 256
 
 const NO_KEY = Buffer.alloc(0)
 
-interface IndexHead {
+/** The record at {@link timerHeadKey}. */
+export interface IndexHead {
   /** Highest incarnation given out in this range. */
   incarnation: number
   /** All inboxes below are in the index; null = all of the range. */
@@ -163,7 +164,7 @@ function writeHead(draft: Draft, head: IndexHead): void {
   draft.put(timerHeadKey(draft.context.boundary.start), writer.finish())
 }
 
-function decodeHead(bytes: Uint8Array): IndexHead {
+export function decodeHead(bytes: Uint8Array): IndexHead {
   const reading = open(bytes)
   const incarnation = reading.varint()
   const complete = reading.u8() === 1
