@@ -1,0 +1,16 @@
+export { UnderlayCounters } from './counters.ts'
+export type * from './effects.ts'
+export type { ClusterIdentity } from './forming.ts'
+export {
+  type Address,
+  type ClusterId,
+  type HostRecord,
+  type HostState,
+  type HostView,
+  isAddress,
+  METADATA_BYTES_MAX,
+  type Metadata,
+} from './host.ts'
+export { LAN, type SwimOptions } from './options.ts'
+export { type Input, type Persistent, type Ready, Underlay, type UnderlayOptions } from './underlay.ts'
+export { FRAME_BYTES_MAX } from './wire.ts'
