@@ -118,13 +118,11 @@ export class InboxClient implements Inbox {
     const fence = fenceOf(owner)
     const name = nameOf(fence.key)
     const feed = this.#observer.feeds.get(name)
-    const known = feed !== undefined && feed.owner.connection === owner.connection
     // Acknowledgements that wait go first, by the same key.
-    if (known) feed.close()
+    if (feed?.owner.connection === owner.connection) feed.close()
     const members = this.#observer.members.get(name)
     if (members?.connection === owner.connection) for (const group of [...members.feeds]) group.close()
-    const reported = known ? feed.sentUpTo(sentUpTo) : sentUpTo
-    await this.#fenced(owner, { type: 'detach', ...fence, expirySeconds, discardWill, sentUpTo: reported })
+    await this.#fenced(owner, { type: 'detach', ...fence, expirySeconds, discardWill, sentUpTo })
   }
 
   async remove(key: InboxKey, incarnation?: number): Promise<boolean> {

@@ -40,14 +40,12 @@ export class QueueFeed implements Feed {
   #floor = 1
   #sentUpTo = 0
   readonly #ahead = new Fifo<Grown>()
-  #aheadLast = 0
   #reading = false
   /** Bytes of the entries pushed and not acknowledged, by sequence, rising. */
   readonly #outstanding = new Map<number, number>()
   #outstandingBytes = 0
   #acknowledged: number[] = []
   #acknowledgedBytes = 0
-  #acknowledgedMax = 0
   #trim: TrimCommand | null = null
   #trimFailed = false
   #trims = 0
@@ -113,11 +111,6 @@ export class QueueFeed implements Feed {
     if (this.#acknowledged.length > 0) this.#sendTrim()
   }
 
-  /** For the detach: sequences up to here were pushed, or passed over. */
-  sentUpTo(reported: number): number {
-    return Math.max(reported, this.#acknowledgedMax)
-  }
-
   lost(reason: Parameters<FeedSink['lost']>[0]): void {
     if (this.#state === 'closed') return
     this.#end()
@@ -129,11 +122,8 @@ export class QueueFeed implements Feed {
     const { sequence } = effect.entry
     if (sequence <= this.#tail) return
     this.#tail = sequence
-    const follows = this.#ahead.length === 0 || sequence === this.#aheadLast + 1
-    if (follows && this.#ahead.length < AHEAD_ENTRIES && this.#host.reserve(effect.bytes)) {
-      this.#ahead.push(effect)
-      this.#aheadLast = sequence
-    }
+    // Where one finds no room it is read later, also from between others.
+    if (this.#ahead.length < AHEAD_ENTRIES && this.#host.reserve(effect.bytes)) this.#ahead.push(effect)
   }
 
   /** A QoS 0 message that is kept nowhere. */
@@ -220,7 +210,6 @@ export class QueueFeed implements Feed {
   #noteDone(sequence: number, bytes: number): void {
     this.#acknowledged.push(sequence)
     this.#acknowledgedBytes += bytes
-    if (sequence > this.#acknowledgedMax) this.#acknowledgedMax = sequence
     this.#host.tickLater(this)
   }
 

@@ -123,10 +123,20 @@ describe('a group', () => {
     await team.put('1')
     const again = await team.join('a')
     expect(payloads(again)).toEqual(['1'])
+    expect(a.client.lostBy).toBe('taken-over')
     a.client.feed.acknowledge(1)
     await team.world.advance(100)
-    expect(a.client.lostBy).toBe('taken-over')
     expect(team.world.inbox.stats().queuedMessages).toBe(1)
+  })
+
+  test('acknowledgements that wait count before the member leaves', async () => {
+    const team = new Team()
+    const a = await team.join('a')
+    await team.put('1')
+    await team.put('2')
+    a.client.feed.acknowledge(1)
+    await team.world.detach(a.owner)
+    expect(payloads(await team.join('b'))).toEqual(['2'])
   })
 
   test('one that comes back with less credit gets no more than that', async () => {
@@ -182,6 +192,49 @@ describe('a group', () => {
     await team.world.settle()
     expect(payloads(b)).toEqual(['2'])
     expect(team.world.inbox.stats().queuedMessages).toBe(1)
+  })
+
+  test('a packet id is in use until its trim is committed', async () => {
+    const team = new Team()
+    const free: number[] = []
+    const a = await team.join('a', { packetIds: { take: () => 50_000, free: (id) => void free.push(id) } })
+    await team.put('1', 2)
+    a.client.feed.acknowledge(1)
+    await team.world.settle()
+    expect(free).toEqual([])
+    await team.world.advance(100)
+    expect(free).toEqual([50_000])
+  })
+
+  test('no packet id is taken before every group of the session has said what is owed', async () => {
+    const world = new World().start()
+    const groups = ['one', 'two'].map((group): GroupKey => ({ ...GROUP, group }))
+    const events: string[] = []
+    const packetIds = { take: () => 50_000 + events.push('take'), free: () => {} }
+    const connect = async () => {
+      const owner = await world.owner('a')
+      const options = { qos: 2, noLocal: false, retainAsPublished: false, subscriptionId: 0 } as const
+      const joined = await Promise.all(groups.map((group) => world.inbox.joinGroup(group, owner, options)))
+      const clients = groups.map((group) => world.openGroup(group, owner, { packetIds }))
+      clients.forEach((client, at) => {
+        client.entries = (entries) => void events.push(...entries.map(({ dup }) => `${at} ${dup ? 'owed' : 'new'}`))
+      })
+      const targets = joined.map(({ inbox, incarnation }) => ({
+        ...({ inbox, incarnation, qos: 2, retain: false, subscriptionIds: [] } as const),
+      }))
+      return { owner, targets }
+    }
+    const { owner, targets } = await connect()
+    await world.settle()
+    await world.insert('1', [targets[1]!], 2)
+    await world.settle()
+    await world.detach(owner)
+    await world.insert('2', [targets[0]!], 2)
+    expect(events).toEqual(['take', '1 new'])
+    events.length = 0
+    await connect()
+    await world.settle()
+    expect(events).toEqual(['1 owed', 'take', '0 new'])
   })
 
   test('QoS 0 goes to a member that is here, or nowhere', async () => {

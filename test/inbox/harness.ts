@@ -86,14 +86,15 @@ let lives = 0
 /** What a front end sees of a feed. */
 export class Client implements FeedSink {
   readonly got: FeedEntry[] = []
-  calls = 0
+  /** Entries of each call. */
+  readonly calls: number[] = []
   lostBy: string | null = null
   /** Acknowledges QoS 1 as it comes. */
   auto = false
   feed!: Feed
 
   entries(entries: readonly FeedEntry[]): void {
-    this.calls++
+    this.calls.push(entries.length)
     for (const entry of entries) {
       this.got.push(entry)
       if (this.auto && entry.qos === 1) this.feed.acknowledge(entry.sequence)
@@ -128,6 +129,8 @@ export class World implements WillPublisher {
   readonly drops: string[] = []
   /** Wills are refused while it is true. */
   failWills = false
+  /** Wills wait for this. */
+  holdWills: Promise<void> = Promise.resolve()
   readonly #life = ++lives
   #connections = 0
 
@@ -153,7 +156,7 @@ export class World implements WillPublisher {
 
   publishWill(_tenant: TenantId, client: InboxId, message: Message, dedup: Dedup): Promise<void> {
     this.wills.push({ client, payload: text(message), dedup, message })
-    return this.failWills ? Promise.reject(new Error('no quorum')) : Promise.resolve()
+    return this.failWills ? Promise.reject(new Error('no quorum')) : this.holdWills
   }
 
   sessionEnded(

@@ -31,7 +31,17 @@ describe('insert', () => {
     await world.settle()
     await Promise.all(Array.from({ length: 50 }, (_, i) => world.insert(`${i}`, [owner])))
     expect(client.got.map(({ message }) => text(message))).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`))
-    expect(client.calls).toBe(1)
+    expect(client.calls).toEqual([50])
+  })
+
+  test('is pushed no further than the window that is committed', async () => {
+    const world = new World()
+    const owner = await world.owner('c', { limits: { ...LIMITS, messagesMax: 40 } })
+    const client = world.open(owner)
+    await world.settle()
+    await Promise.all(Array.from({ length: 30 }, (_, i) => world.insert(`${i}`, [owner])))
+    await world.settle()
+    expect(client.calls).toEqual([10, 10, 10])
   })
 
   test('a repetition by publish number is dropped, also where numbers come out of order', async () => {
@@ -112,6 +122,22 @@ describe('acknowledge', () => {
     client.feed.acknowledge(1)
     await world.settle()
     expect(client.got.map(({ sequence }) => sequence)).toEqual([1, 2])
+  })
+
+  test('what arrives faster than it is acknowledged comes in order, from memory or not', async () => {
+    const world = new World()
+    const limits = { ...LIMITS, messagesMax: 100_000 }
+    const owner = await world.owner('c', { limits })
+    const client = world.open(owner, { credit: 10 })
+    await world.settle()
+    const put = (from: number, count: number) =>
+      Promise.all(Array.from({ length: count }, (_, i) => world.insert(`${from + i}`, [owner])))
+    await put(0, 1_500) // more than is kept ahead
+    client.auto = true
+    for (const { sequence } of [...client.got]) client.feed.acknowledge(sequence)
+    await put(1_500, 100)
+    for (let i = 0; i < 50 && client.got.length < 1_600; i++) await world.settle()
+    expect(client.got.map(({ message }) => Number(text(message)))).toEqual(Array.from({ length: 1_600 }, (_, i) => i))
   })
 
   test('a long queue is read in pages, in order, without being held', async () => {

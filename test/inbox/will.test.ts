@@ -159,6 +159,21 @@ describe('a will', () => {
     expect(world.keys).toBe(1)
   })
 
+  test('is not announced again while it is on its way', async () => {
+    const world = new World().start()
+    let release = () => {}
+    world.holdWills = new Promise((resolve) => {
+      release = resolve
+    })
+    await world.detach(await world.owner('c', { expirySeconds: 0, will: will('w') }))
+    await world.advance(90_000)
+    expect(payloads(world)).toEqual(['w'])
+    release()
+    await world.advance(90_000)
+    expect(payloads(world)).toEqual(['w'])
+    expect(world.keys).toBe(1)
+  })
+
   test('its number is not another one`s, in the same session or the next', async () => {
     const world = new World().start()
     world.failWills = true
