@@ -6,6 +6,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -144,6 +145,17 @@ describe('the side file', () => {
 })
 
 describe('what may not be opened', () => {
+  test.runIf(existsSync('/dev/full'))('one whose side file cannot be written, until it can', async () => {
+    const path = newFolder(MEMORY)
+    symlinkSync('/dev/full', join(path, 'durable'))
+    await expect(open(path)).rejects.toMatchObject({
+      code: 'STORAGE_FAILED',
+      message: expect.stringContaining('ENOSPC'),
+    })
+    rmSync(join(path, 'durable'))
+    await (await open(path)).close()
+  })
+
   test('a database that another engine has open', async () => {
     const path = newFolder(MEMORY)
     const engine = await open(path)
@@ -355,11 +367,12 @@ test('stats follow the files of each family', async () => {
     await engine.write({ writes: [{ family: 'inbox', write }], sync: false })
   }
   await expect.poll(() => engine.stats().bytes.inbox, { timeout: 10_000 }).toBeGreaterThan(8 * 2 ** 20)
-  const { bytes, freeBytes, pressure } = engine.stats()
+  const { bytes, freeBytes, diskBytes, pressure } = engine.stats()
   expect(bytes.inbox).toBeLessThan(16 * 2 ** 20)
   expect([bytes.raft, bytes.dist]).toEqual([0, 0])
   expect(freeBytes).toBeGreaterThan(0)
-  expect(freeBytes).toBeLessThan(Number.POSITIVE_INFINITY)
+  expect(freeBytes).toBeLessThan(diskBytes!)
+  expect(diskBytes).toBeLessThan(Number.POSITIVE_INFINITY)
   expect(pressure).toMatchObject({ stalled: false, oldestWriteMs: 0 })
   await engine.close()
 })

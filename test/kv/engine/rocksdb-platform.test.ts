@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { whatLacks } from '../../../src/kv/engine/rocksdb/platform.ts'
 
-const flags = ['sse2', 'avx2']
+const flags = ['sse2', 'avx2', 'bmi2', 'fma', 'movbe']
 
 test.each([
   ['linux', 'x64', '2.34', flags],
@@ -17,7 +17,7 @@ test.each([
   [{ name: 'linux', arch: 'arm64', flags: undefined }, 'no binary of it for linux-arm64'],
   [{ name: 'win32', arch: 'x64', flags: undefined }, 'no binary of it for win32-x64'],
   [{ name: 'darwin', arch: 'x64', flags: undefined }, 'no binary of it for darwin-x64'],
-  [{ name: 'linux', arch: 'x64', flags: ['sse2'] }, 'AVX2'],
+  [{ name: 'linux', arch: 'x64', flags: ['sse2', 'bmi2', 'fma'] }, 'avx2, movbe'],
   [{ name: 'linux', arch: 'x64', flags, glibc: null }, 'another C library'],
   [{ name: 'linux', arch: 'x64', flags, glibc: '2.31' }, 'this system has 2.31'],
 ] as const)('%j lacks something that is named', (platform, text) => {

@@ -200,9 +200,9 @@ export class RocksEngine implements Engine {
   stats(): EngineStats {
     const bytes = {} as EngineStats['bytes']
     for (const family of FAMILIES) bytes[family] = this.#usage.bytes(family)
-    const { freeBytes } = this.#watch
+    const { freeBytes, diskBytes } = this.#watch
     const pressure = this.#usage.pressure(this.#oldestWriteMs())
-    return { bytes, freeBytes, batches: this.#batches, syncs: this.#syncs, pressure }
+    return { bytes, freeBytes, diskBytes, batches: this.#batches, syncs: this.#syncs, pressure }
   }
 
   /** What keeps writes from being done. */

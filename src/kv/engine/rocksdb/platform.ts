@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs'
 import type Binding from 'rocksdb/binding.js'
 import { BrokerError } from '../../../base/errors.ts'
 
+/** What the compiler may have used: the binary is built for AMD's Zen and later (`-march=znver1`). */
+const FLAGS = ['avx2', 'bmi2', 'fma', 'movbe']
+
 export interface Platform {
   name: string
   arch: string
@@ -14,7 +17,7 @@ export interface Platform {
 /**
  * Loads RocksDB, or says what this machine lacks for it.
  *
- * The processor is looked at first: where it has no AVX2, the binary ends the process without a word.
+ * The processor is looked at first: where it lacks an instruction, the binary ends the process without a word.
  */
 export async function loadBinding(): Promise<typeof Binding> {
   const { platform: name, arch } = process
@@ -35,7 +38,8 @@ export function whatLacks({ name, arch, glibc, flags }: Platform): string | null
   const target = `${name}-${arch}`
   if (target === 'darwin-arm64') return null
   if (target !== 'linux-x64') return `there is no binary of it for ${target}`
-  if (flags !== undefined && !flags.includes('avx2')) return 'its binary needs a processor with AVX2'
+  const missing = FLAGS.filter((flag) => flags !== undefined && !flags.includes(flag))
+  if (missing.length > 0) return `its binary needs a processor with ${missing.join(', ')}`
   if (glibc === null) return 'its binary for Linux needs glibc, and this system has another C library'
   const [major = 2, minor = 34] = glibc === undefined ? [] : glibc.split('.', 2).map(Number)
   const isOld = major < 2 || (major === 2 && minor < 34)
@@ -43,7 +47,7 @@ export function whatLacks({ name, arch, glibc, flags }: Platform): string | null
 }
 
 function unsupported(reason: string, cause?: unknown): BrokerError {
-  const message = `Cannot use RocksDB: ${reason}. It runs on linux-x64 (glibc 2.34, AVX2) and darwin-arm64`
+  const message = `Cannot use RocksDB: ${reason}. It runs on linux-x64 (glibc 2.34, AVX2, FMA) and darwin-arm64`
   return new BrokerError('STORAGE_FAILED', message, { cause })
 }
 

@@ -64,5 +64,5 @@ export function openOptions(options: TuningOptions): OpenOptions {
 
 /** Bytes of a family that are flushed together: about as much is in memory only. */
 export function flushedBytes({ memtableBytes = MEMTABLE_BYTES }: TuningOptions, family: Family): number {
-  return (memtableBytes * SHARES[family].memtable * MEMTABLES_FLUSHED) / MEMTABLES
+  return Math.floor((memtableBytes * SHARES[family].memtable * MEMTABLES_FLUSHED) / MEMTABLES)
 }
