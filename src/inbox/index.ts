@@ -12,7 +12,7 @@ import { type InboxCoprocessor, inboxCoprocessor } from './store/coprocessor.ts'
 export type * from './contract.ts'
 export type { InboxRanges } from './feed-host.ts'
 export { type InboxCoprocessor, inboxCoprocessor } from './store/coprocessor.ts'
-export { inboxStart } from './store/schema.ts'
+export { groupInbox, inboxStart } from './store/schema.ts'
 export { type SubscriptionCheck, verifyInbox } from './store/verify.ts'
 
 export interface InboxOptions {

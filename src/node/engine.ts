@@ -4,13 +4,18 @@ import { MemoryEngine } from '../kv/engine/memory/engine.ts'
 import type { Config } from './config/index.ts'
 import type { NodeContext } from './contract.ts'
 
+/** Where a node keeps its state on disk. */
+export function storePath(dataPath: string): string {
+  return join(dataPath, 'store')
+}
+
 /** Opens what the node keeps its state in. Rejects with one sentence where that must not be served. */
 export async function openEngine(options: Config['store'], context: NodeContext): Promise<Engine> {
   if (options.engine === 'memory') return new MemoryEngine()
   // Loaded only where it is used: the binary does not run on every machine.
   const { RocksEngine } = await import('../kv/engine/rocksdb/engine.ts')
   const engine = await RocksEngine.open({
-    path: join(context.dataPath, 'store'),
+    path: storePath(context.dataPath),
     tuning: { cacheBytes: options.cacheBytes, memtableBytes: options.memtableBytes },
     acceptLoss: options.acceptLoss,
     hangMs: options.hangMs,

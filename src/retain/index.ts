@@ -9,6 +9,7 @@ import { type RetainCoprocessor, retainCoprocessor } from './store/coprocessor.t
 export type { RetainRanges } from './client.ts'
 export type * from './contract.ts'
 export { type RetainCoprocessor, retainCoprocessor } from './store/coprocessor.ts'
+export { verifyRetain } from './store/verify.ts'
 
 export interface RetainOptions {
   /** Opens the ranges of `retain` in the node's store; queues and batches are bounded by `commandBytes`. */

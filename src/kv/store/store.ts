@@ -369,7 +369,7 @@ export class Store implements MetricSource {
 }
 
 /** Answers on disk: any structured value. */
-const ANSWERS: AnswerCodec = {
+export const ANSWERS: AnswerCodec = {
   encode: (responses) => serialize(responses),
   decode: (bytes) => deserialize(bytes) as unknown[],
 }

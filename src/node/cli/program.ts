@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { exampleFile, jsonSchema, printConfig } from '../config/index.ts'
+import { check } from './check.ts'
 import { status, stop } from './control.ts'
 import { startDaemon } from './daemon.ts'
 import { passwd } from './passwd.ts'
@@ -10,7 +11,7 @@ import { version } from './version.ts'
 const EXIT_CODES = `
 Exit codes:
   0  done
-  1  failed: a taken port, an unwritable folder, a stop that took too long
+  1  failed: a taken port, an unwritable folder, a stop that took too long; check: damage was found
   2  wrong command line or configuration; nothing was done
   3  stop, status: no node runs on the data folder
   4  status: the node runs and is not ready`
@@ -27,6 +28,7 @@ export function createProgram(finish: (exitCode: number) => void): Command {
     .addHelpText('after', `${EXIT_CODES}\n${examples('flockmq start', 'flockmq start --help')}`)
   addStart(program, finish)
   addControl(program, finish)
+  addCheck(program, finish)
   addPasswd(program, finish)
   addConfig(program, finish)
   return program
@@ -61,6 +63,16 @@ function addControl(program: Command, finish: (exitCode: number) => void): void 
     .option('--json', 'print JSON')
     .addHelpText('after', examples('flockmq status', 'flockmq status --data /var/lib/flockmq --json'))
     .action(async (flags) => finish(await status(flags)))
+}
+
+function addCheck(program: Command, finish: (exitCode: number) => void): void {
+  program
+    .command('check')
+    .description('Read everything on the data folder of a node that does not run, and tell what is damaged.')
+    .argument('<folder>', 'data folder')
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples('flockmq check /var/lib/flockmq', 'flockmq check data --json'))
+    .action(async (folder, flags) => finish(await check(folder, flags)))
 }
 
 function addPasswd(program: Command, finish: (exitCode: number) => void): void {

@@ -44,6 +44,15 @@ export function openDataFolder(folder: string): DataFolder {
   }
 }
 
+/** The same for a folder that a node has used already: makes nothing. */
+export function openUsedFolder(folder: string): DataFolder {
+  const path = resolve(folder)
+  if (!existsSync(join(path, FORMAT_FILE))) {
+    throw new BrokerError('NOT_FOUND', `"${path}" is no data folder: it holds no ${FORMAT_FILE}`)
+  }
+  return openDataFolder(path)
+}
+
 /** Makes the folder and checks whose it is, without taking it. Gives its absolute path. */
 export function prepareDataFolder(folder: string): string {
   const path = resolve(folder)

@@ -53,8 +53,11 @@ export function levelBytes(level: string): Buffer {
 
 export function topicOf(key: Uint8Array): string {
   const bytes = asBuffer(key)
-  const text = bytes.toString('utf8', tenantLength(bytes), bytes.length - 1).replaceAll('\x01', '/')
-  return text.includes('\x02') ? text.replaceAll('\x02\x02', '\x01').replaceAll('\x02\x03', '\x02') : text
+  return unescaped(bytes.toString('utf8', tenantLength(bytes), bytes.length - 1).replaceAll('\x01', '/'))
+}
+
+export function tenantOf(key: Uint8Array): TenantId {
+  return unescaped(asBuffer(key).toString('utf8', 0, tenantLength(key) - 1)) as TenantId
 }
 
 /** Bytes of the tenant in a slot's key, its end included. */
@@ -67,6 +70,10 @@ export function tenantLength(key: Uint8Array): number {
 function escaped(text: string): string {
   if (!text.includes('\x01') && !text.includes('\x02')) return text
   return text.replaceAll('\x02', '\x02\x03').replaceAll('\x01', '\x02\x02')
+}
+
+function unescaped(text: string): string {
+  return text.includes('\x02') ? text.replaceAll('\x02\x02', '\x01').replaceAll('\x02\x03', '\x02') : text
 }
 
 /** The first key after all that begin with `prefix`, which ends a tenant or a level. */
