@@ -8,6 +8,8 @@ import { Fleet, skewed } from './fleet.ts'
 import { SimulatedNode, type SimulatedNodeOptions } from './simulated-node.ts'
 
 interface Run {
+  /** On the disk, after the crashes. */
+  damage: string[]
   history: History
   violations: Violation[]
   health: string[]
@@ -39,28 +41,36 @@ async function run(seed: number, options: RunOptions = {}): Promise<Run> {
     return condition()
   }
   const fleet = new Fleet(surroundings, until)
+  const damage: string[] = []
+  const crash = () => {
+    node.crash(options.crash)
+    damage.push(...node.damage())
+  }
   node.start()
   await fleet.start()
   for (let round = 0; round < ROUNDS; round++) {
     await fleet.publish(skewed(world.random, 60))
     fleet.disturb()
     await world.run(world.random.float() * 20)
-    node.crash(options.crash)
+    crash()
     await world.run(world.random.float() * 50)
     node.start()
     // At times it dies again while it starts.
     if (world.random.below(4) > 0) continue
     await world.run(world.random.float() * 20)
-    node.crash(options.crash)
+    crash()
     node.start()
   }
   await fleet.drain()
-  return { history, violations: check(history), health: node.health(), acknowledged: fleet.acknowledged }
+  const health = node.health()
+  crash()
+  return { damage, history, violations: check(history), health, acknowledged: fleet.acknowledged }
 }
 
 test.each(seeds(20))('a disk that loses what was not synced loses nothing acknowledged, seed %i', async (seed) => {
-  const { violations, health, acknowledged } = await run(seed)
+  const { violations, damage, health, acknowledged } = await run(seed)
   expect(violations).toEqual([])
+  expect(damage).toEqual([])
   expect(health).toEqual([])
   expect(acknowledged).toBeGreaterThan(20)
 })

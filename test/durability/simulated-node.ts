@@ -1,3 +1,4 @@
+import { assert } from '../../src/base/assert.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logging.ts'
 import type { Engine } from '../../src/kv/engine/engine.ts'
@@ -5,6 +6,7 @@ import type { CrashOptions } from '../../src/kv/engine/memory/simulated.ts'
 import { type MqttOptions, MqttServer } from '../../src/mqtt/index.ts'
 import type { Transport } from '../../src/mqtt/listener/index.ts'
 import { type Services, startServices } from '../../src/node/services.ts'
+import { verifyNode } from '../../src/node/verify.ts'
 import { NoAuth } from '../../src/plugin/auth/none.ts'
 import { AuthGate, EventBus, SettingsSource, stay, type TenantSettings } from '../../src/plugin/index.ts'
 import type { SimulatedProcess, World } from '../sim/world.ts'
@@ -93,6 +95,12 @@ export class SimulatedNode {
     this.#running = null
     this.#process.crash(options)
     for (const wire of wires) wire.cut()
+  }
+
+  /** What is damaged on the disk of a node that is down: empty, unless something is wrong. */
+  damage(): string[] {
+    assert(!this.up, 'Nobody reads the disk of a node that runs')
+    return damageOf(this.#process.disk('store'))
   }
 
   /** For clients. */
@@ -264,4 +272,20 @@ class WireTransport implements Transport {
 function failure(fields: object, message: string): Error {
   const cause = 'err' in fields ? fields.err : fields
   return new Error(`${message}: ${cause instanceof Error ? cause.message : JSON.stringify(cause)}`, { cause })
+}
+
+/** What `flockmq check` would tell. */
+export function damageOf(engine: Engine): string[] {
+  const found: string[] = []
+  verifyNode(engine, {
+    family: (family, range) => ({
+      damage: (key, reason) => {
+        const name = key === null ? range : JSON.stringify(Buffer.from(key).toString('latin1'))
+        found.push(`${family} ${name}: ${reason}`)
+      },
+      count: () => {},
+      step: () => {},
+    }),
+  })
+  return found
 }
