@@ -6,6 +6,11 @@ import { type NamedTest, render } from './coverage.ts'
 /** A vitest reporter that writes README.md from a run of this folder: `npm run conformance:table`. */
 export default class ConformanceTable {
   onTestRunEnd(modules: readonly TestModule[]): void {
+    const broken = modules.filter((module) => module.children.size === 0)
+    if (broken.length > 0) {
+      for (const module of broken) console.error(module.moduleId, ...module.errors().map(({ message }) => message))
+      return
+    }
     const tests: NamedTest[] = []
     for (const module of modules) {
       const file = basename(module.moduleId)

@@ -347,7 +347,7 @@ const ROUTING: readonly Mutation[] = [
     caughtBy: 'each message goes to one member of a group, and to every plain subscriber',
   },
   {
-    file: 'inbox/store/group.ts',
+    file: 'inbox/store/group-assign.ts',
     before: 'entry.qos = entry.qos < options.qos ? entry.qos : options.qos',
     after: 'entry.qos = options.qos',
     caughtBy: 'a member gets no more than the QoS that it was granted',
