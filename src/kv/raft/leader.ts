@@ -58,7 +58,7 @@ export class Leader {
     if (this.#refusesInTransfer(context)) return
     const waiting = Math.max(this.#uncommittedBytes, log.unpersistedBytes)
     if (waiting > 0 && waiting + data.length > limits.uncommittedBytesMax) {
-      out.refuse(context, 'OVERLOADED', `Cannot propose: ${waiting} bytes are not committed yet, try again later`)
+      out.refuse(context, 'OVERLOADED', `Cannot propose: ${waiting} bytes wait for disks, try again later`)
       return
     }
     out.accept(context, this.#push('command', data, null), term)
@@ -154,6 +154,8 @@ export class Leader {
   /** The configuration has changed. False where this replica is no voter of it, and must step down. */
   configured(): boolean {
     const { id, membership } = this.#replica
+    // The last that whoever is removed hears: so it may know.
+    this.#replication.flush()
     this.#replication.configure()
     if (this.#transfer.to !== null && !membership.staysVoter(this.#transfer.to)) this.#transfer.stop()
     if (membership.isVoter(id)) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Persisted } from '../../../src/kv/raft/index.ts'
+import type { Message, Persisted } from '../../../src/kv/raft/index.ts'
 import { Membership } from '../../../src/kv/raft/index.ts'
 import { Leader } from '../../../src/kv/raft/leader.ts'
 import { RaftLog } from '../../../src/kv/raft/log.ts'
@@ -75,33 +75,46 @@ const BUGS: Record<string, () => () => void> = {
     }),
   'what is under way is not bounded': () => plant(Inflights.prototype, 'isFull', { value: () => false }),
   'votes do not tell what is committed': () => {
-    const { commitTo } = RaftLog.prototype
-    return plant(RaftLog.prototype, 'commitTo', {
-      value(this: RaftLog, index: number) {
-        if (!new Error().stack!.includes('learnCommit')) commitTo.call(this, index)
-      },
+    const undo = (['send', 'promise'] as const).map((name) => {
+      const original = Outbox.prototype[name]
+      return plant(Outbox.prototype, name, {
+        value(this: Outbox, message: Message) {
+          original.call(this, 'commitTerm' in message ? { ...message, commit: 0 } : message)
+        },
+      })
     })
+    return () => {
+      for (const each of undo) each()
+    }
   },
 }
 
-/** More seeds than `npm test` runs without bugs are not needed. */
-const SEEDS_MAX = 200
+/** The weather in which each is most often seen; else any. See {@link optionsOf}. */
+const WEATHER: Record<string, number> = {
+  'a vote is not written': 2,
+  'a vote is given before it is on disk': 8,
+  'reads are granted before the term has committed anything': 9,
+  'an entry of an older term is committed by count': 1,
+  'several voters change at once': 3,
+  'votes do not tell what is committed': 3,
+}
+const TRIES_MAX = 100
 
 describe('a planted bug is caught', () => {
-  test.each(Object.entries(BUGS))('%s', (_, bug) => {
+  test.each(Object.entries(BUGS))('%s', (name, bug) => {
     const undo = bug()
     try {
-      expect(firstViolation()).toBeInstanceOf(Error)
+      expect(firstViolation(WEATHER[name] ?? 0)).toBeInstanceOf(Error)
     } finally {
       undo()
     }
   })
 })
 
-function firstViolation(): unknown {
-  for (let seed = 1; seed <= SEEDS_MAX; seed++) {
+function firstViolation(weather: number): unknown {
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
     try {
-      const group = new RaftWorld(optionsOf(seed))
+      const group = new RaftWorld(optionsOf(weather + 10 * tries))
       group.run(15_000)
       group.calm()
       group.converge(30_000)

@@ -180,6 +180,12 @@ export class Host {
     return record.persisted
   }
 
+  /** As if a lazy write of the state, and of where the log begins, had just come to its end. */
+  compactNow(index: number): void {
+    const nothing = { entries: [], hardState: null, install: null, persisted: null, afterPersist: [] }
+    this.disk.write({ ...nothing, app: this.app, compactTo: index })
+  }
+
   /** Only the first `survivors` of the writes under way reached the disk. */
   crash(survivors: number): void {
     this.alive = false

@@ -57,9 +57,10 @@ export class ScriptedGroup {
         return this.#deliver(words, Number(options.max ?? 1_000), true)
       case 'settle':
         return this.#settle()
+      case 'run':
+        return this.#runTicks(ids, Number(options.count ?? 1))
       case 'elect':
-        this.#step(ids[0]!, { type: 'campaign' })
-        return this.#settle()
+        return this.#elect(ids[0]!)
       case 'drop':
         this.#messages = this.#messages.filter((message) => !matches(message, words))
         return
@@ -88,7 +89,10 @@ export class ScriptedGroup {
       case 'change':
         return this.#step(id, { type: 'change', ...changeOf(words), data: bytes(''), context: ++this.#context })
       case 'read':
-        return this.#step(id, { type: 'read', context: ++this.#context })
+        for (let count = Number(options.count ?? 1); count > 0; count--) {
+          this.#hosts.get(id)!.node.step({ type: 'read', context: ++this.#context })
+        }
+        return this.#drain(id)
       case 'transfer':
         return this.#step(id, { type: 'transfer', to: ids[1]!, context: ++this.#context })
       case 'campaign':
@@ -106,6 +110,8 @@ export class ScriptedGroup {
         return
       case 'sync':
         return this.#sync(id, Number(options.count ?? 1_000), !words.includes('silent'))
+      case 'writes':
+        return this.#writes(id)
       case 'report':
         return this.#report(id, Number(options.write))
       default:
@@ -128,8 +134,7 @@ export class ScriptedGroup {
         this.#slow.delete(id)
         return this.#start(id)
       case 'compact':
-        this.#hosts.get(id)!.compactTo = Number(options.to)
-        return
+        return this.#hosts.get(id)!.compactNow(Number(options.to))
       case 'log':
         return this.#say(...ids.map((each) => showLog(this.#hosts.get(each)!)))
       case 'peers':
@@ -218,6 +223,14 @@ export class ScriptedGroup {
     }
   }
 
+  #writes(id: ReplicaId): void {
+    for (const { persisted, entries, hardState, afterPersist } of this.#hosts.get(id)!.queue) {
+      const state = `term=${hardState?.term} vote=${nameOf(hardState?.vote ?? null)} commit=${hardState?.commit}`
+      const what = persisted === null ? 'nothing' : `write ${persisted.write}: ${showEntries(entries)} ${state}`
+      this.#say(`${what}${afterPersist.length > 0 ? `, then ${afterPersist.map(showMessage).join('; ')}` : ''}`)
+    }
+  }
+
   #report(id: ReplicaId, write: number): void {
     const report = this.#reports.get(id)!.find((each) => each.write === write)!
     this.#say(`write ${write} is on disk: up to ${report.index}/${report.term}`)
@@ -238,6 +251,22 @@ export class ScriptedGroup {
   /** Delivers everything, and tells only what came of it. */
   #settle(): void {
     this.#deliver([], 10_000, false)
+  }
+
+  /** Ticks with messages delivered at once, as on a good day. */
+  #runTicks(ids: ReplicaId[], count: number): void {
+    for (let at = 0; at < count; at++) {
+      this.#tick(ids, 1)
+      this.#settle()
+    }
+  }
+
+  /** The usual beginning, without its details. */
+  #elect(id: ReplicaId): void {
+    this.#step(id, { type: 'campaign' })
+    this.#settle()
+    const { role, term, lastIndex } = this.#hosts.get(id)!.node.status()
+    this.#out = [role === 'leader' ? `n${id} leads in term ${term} from entry ${lastIndex} on` : `n${id} is ${role}`]
   }
 
   #isolate(ids: ReplicaId[]): void {

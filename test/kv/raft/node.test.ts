@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest'
+import { InvariantError } from '../../../src/base/assert.ts'
+import { seededRandom } from '../../../src/base/clock.ts'
+import { type ConfState, type Message, NO_CONFIG, RaftNode, type RaftOptions } from '../../../src/kv/raft/index.ts'
+import { BEGIN_INDEX, Disk, entry } from './host.ts'
+import { optionsOf, RaftWorld } from './simulation.ts'
+
+const CONFIG: ConfState = { ...NO_CONFIG, voters: [1, 2, 3] }
+
+function optionsFor(disk: Disk): RaftOptions {
+  const { hardState, app } = disk
+  return { id: 1, storage: disk, random: seededRandom(1), hardState, applied: app.index, config: app.config }
+}
+
+function follower(): { node: RaftNode; disk: Disk } {
+  const disk = new Disk()
+  disk.begin(CONFIG, [1, 1])
+  return { node: new RaftNode(optionsFor(disk)), disk }
+}
+
+function receive(node: RaftNode, message: object): void {
+  node.step({ type: 'message', message: { from: 2, to: 1, term: 1, ...message } as Message })
+}
+
+describe('options', () => {
+  test.each([
+    [{ heartbeatTicks: 20 }, 'Heartbeats must be faster'],
+    [{ suspectTicksMin: 6 }, 'suspectTicksMin'],
+    [{ inflightCountMax: 0 }, 'inflightCountMax'],
+    [{ quiesceTicks: -1 }, 'quiesceTicks'],
+  ])('%o are refused', (limits, message) => {
+    const disk = new Disk()
+    disk.begin(CONFIG)
+    expect(() => new RaftNode({ ...optionsFor(disk), limits })).toThrow(message)
+  })
+
+  test('a log that lacks what was committed stops the process', () => {
+    const disk = new Disk()
+    disk.begin(CONFIG, [1])
+    disk.hardState = { term: 1, vote: null, commit: BEGIN_INDEX + 2 }
+    expect(() => new RaftNode(optionsFor(disk))).toThrow(InvariantError)
+  })
+
+  test('a group does not begin at index 0', () => {
+    const disk = new Disk()
+    disk.app = { ...disk.app, config: CONFIG }
+    expect(() => new RaftNode(optionsFor(disk))).toThrow('above 0')
+  })
+})
+
+describe('from the wire', () => {
+  const append = { type: 'append', previousIndex: 12, previousTerm: 1, commit: 10 }
+  test.each([
+    ['entries with a gap', { ...append, entries: [entry(13, 1, 'a'), entry(15, 1, 'b')] }],
+    ['entries out of place', { ...append, entries: [entry(14, 1, 'a')] }],
+    ['entries whose terms go down', { ...append, term: 2, entries: [entry(13, 2, 'a'), entry(14, 1, 'b')] }],
+    ['entries of a term to come', { ...append, entries: [entry(13, 9, 'a')] }],
+    ['a message for somebody else', { ...append, to: 3, entries: [entry(13, 1, 'a')] }],
+    ['a message of an unknown type', { type: 'from-the-future' }],
+  ])('%s change nothing', (_, message) => {
+    const { node } = follower()
+    receive(node, message)
+    expect(node.ready()).toMatchObject({ entries: [], afterPersist: [], messages: [] })
+    expect(node.status().lastIndex).toBe(12)
+  })
+
+  test('a heartbeat cannot commit what the log does not have', () => {
+    const { node } = follower()
+    receive(node, { type: 'heartbeat', commit: 99, round: 0, quiesce: false })
+    expect(node.status().commit).toBe(BEGIN_INDEX)
+  })
+
+  test('a leader that would replace what is committed breaks a promise of Raft: the process stops', () => {
+    const { node } = follower()
+    receive(node, { type: 'append', previousIndex: 12, previousTerm: 1, commit: 12, entries: [] })
+    node.ready()
+    const forged = { type: 'append', term: 2, previousIndex: 10, previousTerm: 1, commit: 12 }
+    expect(() => receive(node, { ...forged, previousIndex: 12, entries: [entry(13, 2, 'a')] })).not.toThrow()
+    expect(() => receive(node, { ...forged, entries: [entry(11, 2, 'x')] })).not.toThrow()
+    expect(node.status()).toMatchObject({ commit: 12, lastIndex: 13 })
+  })
+})
+
+test('the same seed gives the same run', () => {
+  const digest = () => {
+    const group = new RaftWorld(optionsOf(8))
+    group.run(10_000)
+    return `${group.describe()} ${JSON.stringify(group.counts)}`
+  }
+  expect(digest()).toBe(digest())
+})
