@@ -66,8 +66,6 @@ export interface EngineStats {
   freeBytes: number
   /** Size of the disk; absent in memory. */
   diskBytes?: number
-  /** Size of the disk; absent in memory. */
-  diskBytes?: number
   batches: number
   syncs: number
   /** What the disk is behind with; absent in memory. */

@@ -14,7 +14,6 @@ export class DiskWatch {
   #stopped = false
   /** What this user may still write. */
   freeBytes = Number.POSITIVE_INFINITY
-  diskBytes = Number.POSITIVE_INFINITY
   diskBytes = 0
   families: Record<string, FamilyFiles> = {}
 
