@@ -129,6 +129,14 @@ describe('a group', () => {
     expect(team.world.inbox.stats().queuedMessages).toBe(1)
   })
 
+  test('its feed ends with the takeover, whether or not the new owner opens one', async () => {
+    const team = new Team()
+    const a = await team.join('a')
+    await team.world.owner('a')
+    await team.world.settle()
+    expect(a.client.lostBy).toBe('taken-over')
+  })
+
   test('acknowledgements that wait count before the member leaves', async () => {
     const team = new Team()
     const a = await team.join('a')

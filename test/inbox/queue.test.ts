@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { LIMITS, message, START_MS, text, toTarget, World } from './harness.ts'
+import type { InboxId } from '../../src/base/ids.ts'
+import type { InboxRanges, InsertResult } from '../../src/inbox/index.ts'
+import { insertAll } from '../../src/inbox/insert.ts'
+import { LIMITS, message, START_MS, TENANT, text, toTarget, World } from './harness.ts'
 
 describe('insert', () => {
   test('goes to each target: in order, with its options, once for each session', async () => {
@@ -22,6 +25,25 @@ describe('insert', () => {
     expect(atB.got[0]!.message).toEqual(message('m'))
     expect(atZ.got).toEqual([])
     expect(world.inbox.stats()).toMatchObject({ sessions: 3, attached: 3, queuedMessages: 2, inserts: 2 })
+  })
+
+  test('fails as a whole, once, where one target fails', () => {
+    const pending: ((error: Error | null, response: InsertResult | null) => void)[] = []
+    const ranges = { mutateWith: (_key, _command, done) => void pending.push(done) } as InboxRanges
+    const target = { inbox: 'c' as InboxId, incarnation: 1, qos: 1, retain: false, subscriptionIds: [] } as const
+    const calls: unknown[] = []
+    const insert = { message: message('m'), targets: [target, target, { ...target, qos: 0 }] as const, dedup: null }
+    insertAll(
+      ranges,
+      TENANT,
+      insert,
+      () => 'dropped',
+      (error, results) => calls.push([error?.message, results]),
+    )
+    pending[0]!(new Error('no quorum'), null)
+    expect(calls).toEqual([])
+    pending[1]!(null, 'ok')
+    expect(calls).toEqual([['no quorum', null]])
   })
 
   test('reaches an open feed at once, in one call for all of a turn', async () => {
@@ -370,6 +392,16 @@ describe('QoS 0', () => {
     const owner = await world.owner('c')
     await world.detach(owner)
     expect(await world.insert('m', [owner, { ...owner, inbox: 'x' as never }], 0)).toEqual(['dropped', 'absent'])
+  })
+
+  test('what is remembered of a session does not count for the next one', async () => {
+    const world = new World()
+    const first = await world.owner('c')
+    await world.detach(first)
+    expect(await world.insert('1', [first], 0)).toEqual(['dropped'])
+    const second = await world.owner('c', { cleanStart: true, limits: { ...LIMITS, queueQos0: true } })
+    await world.detach(second)
+    expect(await world.insert('2', [first, second], 0)).toEqual(['absent', 'ok'])
   })
 
   test('waits where the limits say so, and is gone once pushed', async () => {
