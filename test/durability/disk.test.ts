@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest'
 import type { Batch, Engine } from '../../src/kv/engine/engine.ts'
 import type { CrashOptions } from '../../src/kv/engine/memory/simulated.ts'
 import { seeds } from '../sim/seeds.ts'
-import { World } from '../sim/world.ts'
-import { check, type History, newHistory, type Violation } from './checker.ts'
+import { check, type History, type Violation } from './checker.ts'
 import { Fleet, skewed } from './fleet.ts'
-import { SimulatedNode, type SimulatedNodeOptions } from './simulated-node.ts'
+import { damageOf, type SimulatedNodeOptions } from './simulated-node.ts'
+import { Simulation } from './simulation.ts'
 
 interface Run {
   /** On the disk, after the crashes. */
@@ -20,31 +20,16 @@ interface RunOptions extends Omit<SimulatedNodeOptions, 'world'> {
   crash?: CrashOptions
 }
 
-const ROUNDS = 5
+const ROUNDS = 4
 
 /** Crashes the node at random moments while clients publish, then drains all sessions and judges. */
 async function run(seed: number, options: RunOptions = {}): Promise<Run> {
-  const world = new World({ seed })
-  const node = new SimulatedNode({ world, ...options })
-  const history = newHistory()
-  const surroundings = {
-    ...{ dial: node.dial, history, random: world.random },
-    now: () => world.elapsedMs,
-    later: (ms: number, callback: () => void) => void world.clock.after(ms, callback),
-  }
-  const until = async (condition: () => boolean, msMax = 120_000) => {
-    let over = false
-    world.clock.after(msMax, () => {
-      over = true
-    })
-    await world.runUntil(() => over || condition(), msMax + 1)
-    return condition()
-  }
+  const { world, node, history, surroundings, until } = new Simulation(seed, options)
   const fleet = new Fleet(surroundings, until)
   const damage: string[] = []
   const crash = () => {
     node.crash(options.crash)
-    damage.push(...node.damage())
+    damage.push(...damageOf(node.disk))
   }
   node.start()
   await fleet.start()

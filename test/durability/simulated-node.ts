@@ -97,10 +97,10 @@ export class SimulatedNode {
     for (const wire of wires) wire.cut()
   }
 
-  /** What is damaged on the disk of a node that is down: empty, unless something is wrong. */
-  damage(): string[] {
+  /** What a node that is down left behind. */
+  get disk(): Engine {
     assert(!this.up, 'Nobody reads the disk of a node that runs')
-    return damageOf(this.#process.disk('store'))
+    return this.#process.disk('store')
   }
 
   /** For clients. */
