@@ -124,6 +124,24 @@ describe('size', () => {
   })
 })
 
+describe('the first packet', () => {
+  test.each([
+    ['PINGREQ', [0xc0, 0]],
+    ['DISCONNECT', [0xe0, 0]],
+    ['SUBSCRIBE', [0x82, 6, 0, 1, 0, 1, 0x61, 0]],
+    ['UNSUBSCRIBE', [0xa2, 5, 0, 1, 0, 1, 0x61]],
+    ['PUBLISH', [0x30, 4, 0, 1, 0x61, 0x62]],
+    ['AUTH', [0xf0, 0]],
+    ['nothing known', [0, 0]],
+  ])('is CONNECT: after %s the connection closes in silence [MQTT-3.1.0-1]', async (_name, bytes) => {
+    const harness = await new Harness().start()
+    const transport = harness.open()
+    transport.send(Buffer.from(bytes))
+    expect([transport.ended, transport.take()]).toEqual([true, []])
+    expect(harness.server.connections).toBe(0)
+  })
+})
+
 describe('count', () => {
   test('connections of a tenant: one more gets 0x97, one that takes over is none more', async () => {
     const harness = await new Harness({ settings: { connectionsMax: 2 } }).start()

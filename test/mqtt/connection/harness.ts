@@ -1,6 +1,5 @@
 import { type Clock, seededRandom } from '../../../src/base/clock.ts'
 import { HybridClock } from '../../../src/base/hlc.ts'
-import type { TenantId } from '../../../src/base/ids.ts'
 import { silentLogger } from '../../../src/base/logging.ts'
 import { createDist, type DistService } from '../../../src/dist/index.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
@@ -277,5 +276,3 @@ export class Client {
     throw new Error(`No ${what}; arrived: ${JSON.stringify(this.lines())}, closed: ${this.closed}`)
   }
 }
-
-export const DEFAULT = 'default' as TenantId

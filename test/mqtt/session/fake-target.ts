@@ -36,7 +36,7 @@ export class FakeTarget implements PacketTarget {
   }
 
   isFull(size: number, max: number): boolean {
-    return this.unsentBytes > 0 && this.unsentBytes + size > max
+    return this.unsentBytes > 0 && this.unsentBytes + this.#length + size > max
   }
 
   /** The client took everything. */

@@ -291,6 +291,24 @@ describe('a client that does not read', () => {
     expect(drops).toEqual([])
     expect(target.onRoom).toBeNull()
   })
+
+  test('that reads a little gets a little', () => {
+    const { outbound, target } = setup({ waitingBytesMax: 1000 })
+    send(outbound, messageOf({ qos: 1, payload: 'a' }))
+    const [first] = target.publishes()
+    target.unsentBytes = 900
+    for (const size of [200, 50]) send(outbound, messageOf({ qos: 1, payload: 'x'.repeat(size) }))
+    outbound.onPuback(first!.packetId) // an acknowledgement is no room in the output
+    expect(target.publishes()).toEqual([]) // and the small one does not overtake the large one
+    target.unsentBytes = 790
+    target.onRoom!()
+    target.unsentBytes = 990
+    expect(target.publishes()).toHaveLength(1)
+    target.onRoom!()
+    expect(target.publishes()).toHaveLength(0)
+    target.drain()
+    expect(texts(target.publishes())).toEqual(['x'.repeat(50)])
+  })
 })
 
 describe('topic aliases towards the client', () => {
@@ -310,6 +328,8 @@ describe('topic aliases towards the client', () => {
     for (let payload = 0; payload < 200; payload++) {
       const max = 150
       const { outbound, target, drops } = setup({ clientTopicAliasMax: 2, clientPacketBytesMax: max })
+      for (const topic of ['t', 'topic']) send(outbound, messageOf({ topic }))
+      target.take()
       for (let i = 0; i < 3; i++) {
         for (const topic of ['t', 'topic']) send(outbound, messageOf({ topic, payload: Buffer.alloc(payload) }))
       }

@@ -1,4 +1,4 @@
-import type { InboxId, TenantId } from '../../../src/base/ids.ts'
+import type { TenantId } from '../../../src/base/ids.ts'
 import type { Message } from '../../../src/base/message.ts'
 import type { Connect, Subscription, Will } from '../../../src/mqtt/codec/index.ts'
 import { defaultSettings, type Identity, type TenantSettings } from '../../../src/plugin/index.ts'
@@ -41,10 +41,6 @@ export function identityOf(fields: Partial<Identity> = {}): Identity {
     permissions: { all: true, publish: () => true, subscribe: () => true, receive: () => true },
     ...fields,
   }
-}
-
-export function ownerOf(inbox: string) {
-  return { tenant: 'default' as TenantId, inbox: inbox as InboxId, incarnation: 1, connection: 'x' }
 }
 
 export function messageOf(fields: Partial<Omit<Message, 'payload'>> & { payload?: string | Uint8Array } = {}): Message {
