@@ -280,6 +280,4 @@ export interface Status extends Leadership {
   config: ConfState
   quiescent: boolean
   transferTo: ReplicaId | null
-  /** Of the leader; else empty. */
-  peers: PeerStatus[]
 }

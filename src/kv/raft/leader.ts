@@ -186,7 +186,7 @@ export class Leader {
     this.#reads.abandon((context) => out.refuse(context, 'NOT_LEADER', 'Cannot read: this replica leads no more'))
   }
 
-  status(): PeerStatus[] {
+  peers(): PeerStatus[] {
     return this.#replication.status()
   }
 

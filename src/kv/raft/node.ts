@@ -8,6 +8,7 @@ import type {
   Input,
   Leadership,
   Message,
+  PeerStatus,
   Persisted,
   Ready,
   ReplicaId,
@@ -126,8 +127,12 @@ export class RaftNode {
       config: membership.state,
       quiescent,
       transferTo: this.#leader?.transferTo ?? null,
-      peers: this.#leader?.status() ?? [],
     }
+  }
+
+  /** What the leader knows of the others; empty elsewhere. */
+  peers(): PeerStatus[] {
+    return this.#leader?.peers() ?? []
   }
 
   #tick(): void {

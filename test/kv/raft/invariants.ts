@@ -81,12 +81,12 @@ export class Invariants {
 
   /** What a replica believes to be on its disk is there; what is sent and not answered is bounded. */
   checkBeliefs(host: Host): void {
-    const { persisted, peers } = host.node.status()
+    const { persisted } = host.node.status()
     const term = this.#mirrors.get(host.id)!.terms.get(persisted)
     if (term !== undefined && host.disk.firstIndex() <= persisted && host.disk.term(persisted) !== term) {
       throw new Violation(`n${host.id} believes that ${persisted}/${term} is on its disk`)
     }
-    for (const { id, state, match, next } of peers) {
+    for (const { id, state, match, next } of host.node.peers()) {
       if (state === 'replicate' && next - 1 - match > this.#inflightMax) {
         throw new Violation(`Bounds: n${host.id} has ${next - 1 - match} entries under way to n${id}`)
       }

@@ -138,7 +138,7 @@ export class ScriptedGroup {
       case 'log':
         return this.#say(...ids.map((each) => showLog(this.#hosts.get(each)!)))
       case 'peers':
-        for (const peer of this.#hosts.get(id)!.node.status().peers) {
+        for (const peer of this.#hosts.get(id)!.node.peers()) {
           this.#say(`n${peer.id} ${peer.state} match=${peer.match} next=${peer.next}${peer.active ? '' : ' silent'}`)
         }
         return
