@@ -110,6 +110,7 @@ export class MqttServer implements MetricSource {
     const now = clock.monotonic()
     let held = 0
     for (const connection of this.#connections) {
+      if (connection.output.unsentBytes > 0) connection.drained()
       held += connection.heldBytes
       if (connection.deadlineMs <= now) connection.control.end({ type: 'tick' })
     }

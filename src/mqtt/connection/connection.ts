@@ -69,7 +69,7 @@ export class Connection implements Subscriber {
     this.#reader = new FrameReader(front.limits.packetBytesMax)
     this.control = new Control(this, info)
     transport.onData = (chunk) => this.#onData(chunk)
-    transport.onDrain = () => this.#onDrain()
+    transport.onDrain = () => this.drained()
     transport.onClose = () => this.control.end({ type: 'closed' })
   }
 
@@ -106,6 +106,12 @@ export class Connection implements Subscriber {
   /** Publishes that are not answered yet. */
   get unanswered(): number {
     return this.#intake?.unanswered ?? 0
+  }
+
+  /** The transport took bytes. It may do so without a word, so this is called now and then as well. */
+  drained(): void {
+    this.output.drained()
+    this.control.drained()
   }
 
   /** No packet is handled from here on. */
@@ -187,11 +193,6 @@ export class Connection implements Subscriber {
     }
     this.#parse()
     this.front.flush.readEnded()
-  }
-
-  #onDrain(): void {
-    this.output.drained()
-    this.control.drained()
   }
 
   #parse(): void {

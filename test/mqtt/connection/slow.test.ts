@@ -66,6 +66,22 @@ describe('a client that stops reading', () => {
     expect(harness.eventsOf('message.dropped').every(({ detail }) => detail.reason === 'queue-full')).toBe(true)
   })
 
+  test('and reads again is noticed, also where its socket does not tell', async () => {
+    const harness = await new Harness({ options: { outputBytesPerConnectionMax: 64 * KIB } }).start()
+    const slow = await harness.subscriber('t', 1)
+    const publisher = await harness.connect()
+    slow.transport.stuck = true
+    publisher.publish('t', numbered(0, 40 * KIB))
+    await harness.settle()
+    publisher.publish('t', numbered(1, 40 * KIB), { qos: 1 })
+    await harness.settle()
+    slow.transport.drain(true)
+    await harness.settle()
+    expect(numbers(slow.payloads())).toEqual([0])
+    await harness.run(300)
+    expect(numbers(slow.payloads())).toEqual([1])
+  })
+
   test('is still told that its connection ends', async () => {
     const harness = await new Harness().start()
     const slow = await harness.connect()
