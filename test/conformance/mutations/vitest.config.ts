@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     root: process.cwd(),
     include: ['test/conformance/mutations/run.ts'],
-    testTimeout: 120_000,
+    testTimeout: 600_000,
     reporters: 'verbose',
   },
 })
