@@ -34,6 +34,9 @@ export interface Landing {
 
 const NO_ANSWER = () => {}
 
+/** Timed work is late by this at most: asking for it takes a look at the disk, which not every entry is worth. */
+const DUE_ASK_MS = 20
+
 /** One range on this store: its queue, its machine, its observer. */
 export class RangeHost<Command, Response, Query, Answer, Effect> implements Hosted {
   readonly range: Range<Command, Response, Query, Answer, Effect>
@@ -113,6 +116,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   /** Asks the service when timed work is due next. */
   scheduleDue(nowMs: number): void {
+    this.#askedMs = nowMs
     const dueMs = this.range.nextDueMs()
     this.dueMs = dueMs ?? Number.POSITIVE_INFINITY
     // Where the service names a time that is past but has nothing to do, it is not asked in a circle.
@@ -120,6 +124,17 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#idleDue = false
   }
   #idleDue = false
+  #askedMs = Number.NEGATIVE_INFINITY
+  /** Timed work was proposed: there may be more of it. */
+  #dueUnderWay = false
+
+  /** An entry may have brought timed work: the service is asked, but not for every entry. */
+  #scheduleDueSoon(nowMs: number): void {
+    const asks = this.#dueUnderWay || Math.abs(nowMs - this.#askedMs) >= DUE_ASK_MS
+    this.#dueUnderWay = false
+    if (asks) this.scheduleDue(nowMs)
+    else this.dueMs = Math.min(this.dueMs, this.#askedMs + DUE_ASK_MS)
+  }
 
   #enqueueDue(nowMs: number): void {
     const commands = this.range.due(nowMs, this.#limits.dueMax)
@@ -129,6 +144,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       this.scheduleDue(nowMs)
       return
     }
+    this.#dueUnderWay = true
     const run: Run = { stream: '', previous: 0, first: 0, count: commands.length, answered: 0 }
     const { id, epoch } = this.descriptor
     this.#commands += commands.length
@@ -201,7 +217,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       this.#observer.applied(this.descriptor, { index, nowMs, writes, effects, leader: true, reader })
     }
     if (outcome.child !== null) this.#openChild(outcome.child)
-    this.scheduleDue(nowMs)
+    this.#scheduleDueSoon(nowMs)
   }
 
   #openChild(child: RangeChild): void {
