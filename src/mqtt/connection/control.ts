@@ -140,6 +140,12 @@ export class Control implements Registered {
     this.#front.log.warn({ err: error, tenant: this.#connection.tenant }, 'A publish was not accepted')
   }
 
+  /** A subscription of the session that was resumed has no route: better no connection than one that misses messages. */
+  resumeFailed(error: unknown): void {
+    this.#front.log.warn({ err: error, tenant: this.#connection.tenant }, 'Could not route a resumed subscription')
+    this.end({ type: 'end', reasonCode: REASON.SERVER_UNAVAILABLE, reason: 'A subscription could not be resumed' })
+  }
+
   noteLive(topic: string, timestamp: number): void {
     this.#retained.noteLive(topic, timestamp)
   }

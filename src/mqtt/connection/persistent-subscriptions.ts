@@ -81,7 +81,12 @@ export class PersistentSubscriptions implements Subscriptions {
   #resume({ filter, options, pending }: InboxSubscription): void {
     this.#filters.set(filter, options)
     if (!pending) return this.#openGroup(filter)
-    this.#route(filter, options).catch(() => {})
+    const { front, control } = this.#connection
+    front.routes.add(this.#owner, filter, options).then(
+      () => this.#openGroup(filter),
+      // The client may have been told that it is subscribed: its next connection tries again.
+      (error: unknown) => control.resumeFailed(error),
+    )
   }
 
   /** Returns 0, or why the filter is refused: then it is taken back from the list first. */

@@ -6,7 +6,9 @@ import type {
   AttachRequest,
   DetachRequest,
   Feed,
+  FeedOptions,
   FeedSink,
+  GroupKey,
   Inbox,
   InboxHead,
   InboxKey,
@@ -68,7 +70,13 @@ export class FakeInbox implements Inbox {
   /** Every call in its order: `attach c1`, `detach c1`, `insert t/1`, ... */
   readonly calls: string[] = []
   readonly inserted: Insert[] = []
+  /** By inbox, or by inbox and group: `c1`, `c1 g`. */
   readonly sinks = new Map<string, FeedSink>()
+  readonly feedOptions = new Map<string, FeedOptions>()
+  /** Feeds that were closed. */
+  readonly closed: string[] = []
+  filtersMax = Number.POSITIVE_INFINITY
+  joinError: Error | null = null
   insertError: Error | null = null
   insertResult: InsertResult = 'ok'
   /** For each target; overrides {@link insertResult}. */
@@ -132,8 +140,9 @@ export class FakeInbox implements Inbox {
     const session = this.sessions.get(`${owner.tenant}/${owner.inbox}`)!
     return subscriptions.map((subscription) => {
       const known = session.subscriptions.has(subscription.filter)
+      if (!known && session.subscriptions.size >= this.filtersMax) return 'quota' as const
       session.subscriptions.set(subscription.filter, { ...subscription, pending: false })
-      return known ? 'replaced' : ('new' as const)
+      return known ? ('replaced' as const) : ('new' as const)
     })
   }
 
@@ -153,9 +162,8 @@ export class FakeInbox implements Inbox {
     })
   }
 
-  open(owner: Owner, _options: unknown, sink: FeedSink): Feed {
-    this.sinks.set(owner.inbox, sink)
-    return { acknowledge() {}, received: (_sequence, _id, done) => done(null), close() {} }
+  open(owner: Owner, options: FeedOptions, sink: FeedSink): Feed {
+    return this.#openFeed(owner.inbox, options, sink)
   }
 
   async receive(): Promise<{ number: number; repeated: boolean; floor: number }> {
@@ -168,6 +176,7 @@ export class FakeInbox implements Inbox {
   }
 
   async joinGroup() {
+    if (this.joinError !== null) throw this.joinError
     return { inbox: 'group' as InboxId, incarnation: 1, created: true }
   }
 
@@ -175,9 +184,18 @@ export class FakeInbox implements Inbox {
     return { ended: null }
   }
 
-  openGroup(_group: unknown, member: Owner, _options: unknown, sink: FeedSink): Feed {
-    this.sinks.set(`${member.inbox} (group)`, sink)
-    return { acknowledge() {}, received: (_sequence, _id, done) => done(null), close() {} }
+  openGroup(group: GroupKey, member: Owner, options: FeedOptions, sink: FeedSink): Feed {
+    return this.#openFeed(`${member.inbox} ${group.group}`, options, sink)
+  }
+
+  #openFeed(name: string, options: FeedOptions, sink: FeedSink): Feed {
+    this.sinks.set(name, sink)
+    this.feedOptions.set(name, options)
+    return {
+      acknowledge() {},
+      received: (_sequence, _id, done) => done(null),
+      close: () => void this.closed.push(name),
+    }
   }
 
   async list() {
