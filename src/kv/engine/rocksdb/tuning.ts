@@ -44,6 +44,9 @@ const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: numb
  * How RocksDB is opened. The binding leaves few choices: levelled compaction with memtables of a quarter of
  * `memtableMemoryBudget`, six of them at most, none compressed above level 2. It ignores a bound on the log, so that
  * RocksDB's own rule holds, four times all memtables of all families: this is what bounds the log under 256 MiB.
+ *
+ * The log is not compressed: with JSON payloads that halves its bytes for a tenth more CPU, with random ones it saves
+ * nothing and costs two thirds more, and the time is the fdatasync's.
  */
 export function openOptions(options: TuningOptions): OpenOptions {
   const { memtableBytes = MEMTABLE_BYTES, cacheBytes = 64 * MEBIBYTE, threads = 2 } = options
