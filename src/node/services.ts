@@ -3,7 +3,7 @@ import type { Health } from '../base/health.ts'
 import { HybridClock } from '../base/hlc.ts'
 import type { InboxId, TenantId } from '../base/ids.ts'
 import type { Logger } from '../base/logging.ts'
-import type { Message } from '../base/message.ts'
+import type { Message, QoS } from '../base/message.ts'
 import type { MetricSink, MetricSource } from '../base/metrics.ts'
 import { createDist, type DistService } from '../dist/index.ts'
 import { createInbox, type Dedup, type Inbox, type WillPublisher } from '../inbox/index.ts'
@@ -58,8 +58,8 @@ export function startServices(options: ServiceOptions): Services {
   const firstIncarnation = hlc.next(clock.now())
   const table = new LocalTable(dist, node, firstIncarnation)
   const routes = new SessionRoutes(dist, inbox, log)
-  const queueDropped = (tenant: TenantId, client: InboxId, topic: string) =>
-    plugins.events.drop('queue-full', tenant, client, topic, 1)
+  const queueDropped = (tenant: TenantId, client: InboxId, topic: string, qos: QoS) =>
+    plugins.events.drop(qos === 0 ? 'offline' : 'queue-full', tenant, client, topic, qos)
   const router = new Router({
     ...{ dist, inbox, retain, table, node, log, queueDropped },
     settings: plugins.settings,

@@ -45,7 +45,8 @@ export class Control implements Registered {
   readonly info: ConnectionInfo
   readonly #connection: Connection
   readonly #front: FrontEnd
-  readonly #retained: RetainedStream
+  /** Made with the first SUBSCRIBE. */
+  #retained: RetainedStream | null = null
   #subscriptions: Subscriptions | null = null
   /** What the session that was attached had subscribed to. */
   #resumed: readonly InboxSubscription[] = []
@@ -67,7 +68,6 @@ export class Control implements Registered {
     this.#connection = connection
     this.#front = connection.front
     this.info = info
-    this.#retained = new RetainedStream(connection)
   }
 
   // --- from the connection
@@ -116,7 +116,7 @@ export class Control implements Registered {
   }
 
   drained(): void {
-    this.#retained.wake()
+    this.#retained?.wake()
   }
 
   /** An answer to a publish went out. */
@@ -147,7 +147,7 @@ export class Control implements Registered {
   }
 
   noteLive(topic: string, timestamp: number): void {
-    this.#retained.noteLive(topic, timestamp)
+    this.#retained?.noteLive(topic, timestamp)
   }
 
   mayReceive(topic: string): boolean {
@@ -234,7 +234,7 @@ export class Control implements Registered {
       case 'subscribe':
         return this.#await(this.#subscriptions!.subscribe(effect.filters), (outcomes) => {
           this.end({ type: 'subscribed', packetId: effect.packetId, outcomes })
-          this.#retained.settled()
+          this.#retained?.settled()
           this.#connection.subscribeEnded()
         })
       case 'unsubscribe':
@@ -242,7 +242,7 @@ export class Control implements Registered {
           this.end({ type: 'unsubscribed', packetId: effect.packetId, existed }),
         )
       case 'retained':
-        return this.#retained.add(effect.filter, effect.options)
+        return this.#retained!.add(effect.filter, effect.options)
       case 'reauthenticated':
         this.#front.events.report(
           'client.authenticated-again',
@@ -264,8 +264,7 @@ export class Control implements Registered {
   }
 
   #authenticate(packet: Connect): void {
-    this.#request = toAuthRequest(packet, this.#clientId, this.info)
-    const answer = this.#front.auth.authenticate(this.#request)
+    const answer = this.#front.auth.authenticate(toAuthRequest(packet, this.#clientId, this.info))
     const done = (result: AuthResult) =>
       this.#authenticated(result.result === 'accepted' ? { ...result, data: null } : result)
     if (answer instanceof Promise) this.#blockFor(answer, done)
@@ -325,7 +324,7 @@ export class Control implements Registered {
       nowMs: () => front.clock.now(),
       dropped: (count, reason) => connection.dropped(count, reason),
     })
-    outbound.onRoom = () => this.#retained.wake()
+    outbound.onRoom = () => this.#retained?.wake()
     connection.opened(outbound)
     this.#subscriptions = attachment.persistent
       ? new PersistentSubscriptions(connection, attachment.owner!, this.#resumed, (reason) => this.#lostSession(reason))
@@ -346,7 +345,7 @@ export class Control implements Registered {
     connection.output.flush()
     connection.transport.end()
     this.#report(effect)
-    this.#retained.stop()
+    this.#retained?.stop()
     if (this.#openedAtMs > 0) front.counters.connections--
     else front.counters.connectionsRefused++
     this.#subscriptions?.close()
@@ -396,6 +395,7 @@ export class Control implements Registered {
     if (session.state !== 'open') {
       return this.end({ type: 'end', reasonCode: REASON.PROTOCOL_ERROR, reason: 'An unexpected SUBSCRIBE' })
     }
+    this.#retained ??= new RetainedStream(this.#connection)
     this.#retained.expect()
     this.#connection.subscribeBegan()
     const permissions = session.identity!.permissions

@@ -6,7 +6,7 @@
  */
 import type { InboxId, TenantId } from '../../base/ids.ts'
 import type { Logger } from '../../base/logging.ts'
-import type { Message } from '../../base/message.ts'
+import type { Message, QoS } from '../../base/message.ts'
 import type { Dist, MatchedGroup, MatchedInbox, Route, SubBroker, TopicEntry } from '../../dist/index.ts'
 import type { Dedup, Inbox, InsertResult, InsertTarget } from '../../inbox/index.ts'
 import type { SettingsSource } from '../../plugin/index.ts'
@@ -30,7 +30,7 @@ export interface RouterParts {
   node: string
   log: Logger
   /** An entry of a queue gave way or an insert found no room. */
-  queueDropped(tenant: TenantId, inbox: InboxId, topic: string): void
+  queueDropped(tenant: TenantId, inbox: InboxId, topic: string, qos: QoS): void
 }
 
 /**
@@ -203,7 +203,8 @@ export class Router {
     entry: TopicEntry,
   ): void {
     for (let i = 0; i < results.length; i++) {
-      if (results[i] === 'dropped') this.#parts.queueDropped(tenant, targets[i]!.inbox, message.topic)
+      const { inbox, qos } = targets[i]!
+      if (results[i] === 'dropped') this.#parts.queueDropped(tenant, inbox, message.topic, qos)
       else if (results[i] === 'absent') this.#removeStale(tenant, targets[i]!, entry)
     }
   }

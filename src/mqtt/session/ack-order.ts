@@ -1,5 +1,10 @@
 import { assert } from '../../base/assert.ts'
 
+const FIRST_SIZE = 16
+const NO_TYPES = new Uint8Array(0)
+const NO_IDS = new Uint16Array(0)
+const NO_REASONS = new Int16Array(0)
+
 /** Called with an ack whose turn has come. */
 export type AckWriter = (type: number, packetId: number, reasonCode: number) => void
 
@@ -9,10 +14,11 @@ export type AckWriter = (type: number, packetId: number, reasonCode: number) => 
  * An ack that is ready at once and has none before it passes by without being stored.
  */
 export class AckOrder {
-  #types = new Uint8Array(16)
-  #ids = new Uint16Array(16)
+  // Made when they are first needed: most connections never publish with QoS.
+  #types = NO_TYPES
+  #ids = NO_IDS
   /** -1 = not ready yet. */
-  #reasons = new Int16Array(16)
+  #reasons = NO_REASONS
   #first = 0
   #end = 0
   readonly #write: AckWriter
@@ -54,7 +60,7 @@ export class AckOrder {
   }
 
   #grow(): void {
-    const size = this.#ids.length * 2
+    const size = Math.max(FIRST_SIZE, this.#ids.length * 2)
     const types = new Uint8Array(size)
     const ids = new Uint16Array(size)
     const reasons = new Int16Array(size)

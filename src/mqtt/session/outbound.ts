@@ -65,6 +65,7 @@ interface Outstanding {
   state: number
 }
 
+const NO_ENTRIES = new Map<number, Outstanding>()
 const scratch = new Publication()
 
 export class Outbound {
@@ -72,7 +73,7 @@ export class Outbound {
   readonly #ids: PacketIds
   readonly #aliases: OutboundAliases | null
   /** Entries of inboxes by packet id. */
-  readonly #entries = new Map<number, Outstanding>()
+  readonly #entries: Map<number, Outstanding>
   /** What waits for the client's receive maximum or for room in the output, in order. */
   readonly #queue = new Fifo<Queued>()
   #queueBytes = 0
@@ -89,14 +90,18 @@ export class Outbound {
 
   constructor(options: OutboundOptions) {
     this.#options = options
+    // Only inboxes push entries, and only to persistent sessions.
+    this.#entries = options.persistent ? new Map() : NO_ENTRIES
     this.#ids = new PacketIds(options.persistent ? OTHER_IDS : 1, 65_535)
     this.#aliases = options.clientTopicAliasMax > 0 ? new OutboundAliases(options.clientTopicAliasMax) : null
   }
 
   /** Packet ids for a group's entries: committed by the group before they are sent, free again when they are done. */
-  readonly groupIds = {
-    take: (): number => this.#ids.take(AWAITS_PUBREC),
-    free: (packetId: number): void => this.#freeUnused(packetId),
+  get groupIds(): { take(): number; free(packetId: number): void } {
+    return {
+      take: () => this.#ids.take(AWAITS_PUBREC),
+      free: (packetId) => this.#freeUnused(packetId),
+    }
   }
 
   /** Bytes of messages that wait for room. */

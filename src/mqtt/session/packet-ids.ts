@@ -6,6 +6,7 @@ export const AWAITS_PUBREC = 2
 export const AWAITS_PUBCOMP = 3
 
 const FIRST_SIZE = 32
+const NO_STATES = new Uint8Array(0)
 
 /**
  * The packet ids of outgoing messages and what each waits for. A byte an id, grown as the window fills, so that an idle
@@ -14,7 +15,7 @@ const FIRST_SIZE = 32
 export class PacketIds {
   readonly #first: number
   readonly #sizeMax: number
-  #states = new Uint8Array(FIRST_SIZE)
+  #states = NO_STATES
   #next = 0
   /** Ids that are not free. */
   used = 0
@@ -65,7 +66,7 @@ export class PacketIds {
   }
 
   #grow(): boolean {
-    const size = Math.min(this.#states.length * 2, this.#sizeMax)
+    const size = Math.min(Math.max(FIRST_SIZE, this.#states.length * 2), this.#sizeMax)
     if (size === this.#states.length) return false
     const states = new Uint8Array(size)
     states.set(this.#states)

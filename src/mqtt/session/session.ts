@@ -154,6 +154,8 @@ export class Session {
     })
     this.#emit({ type: 'send', packet })
     this.#emit({ type: 'open', attachment })
+    // Kept for its authentication method; secrets and payloads are not kept.
+    this.connect = { ...this.connect!, password: null, will: null }
   }
 
   #onSubscribed(packetId: number, outcomes: readonly FilterOutcome[]): void {
