@@ -115,15 +115,17 @@ describe('a client that leaves while it is attached', () => {
     const permissions = { all: false, publish, subscribe: () => true, receive: () => true }
     const identity = { tenant: 'default' as never, user: 'u', attributes: {}, permissions }
     const auth = { authenticate: () => ({ result: 'accepted' as const, identity }) }
-    const harness = await new Harness({ auth, settings: { connectionsMax: 1 } }).start()
+    const harness = await new Harness({ auth, settings: { connectionsMax: 2 } }).start()
+    const older = await harness.connect({ clientId: 'c' })
     const payload = Buffer.from('bye')
     const will = { topic: 'w', payload, qos: 0, retain: false, properties: {}, rawProperties: payload } as const
     const client = harness.begin({ clientId: 'c', will })
     await harness.until(() => pending.length === 1)
     client.transport.close()
     pending[0]!(true)
-    await harness.until(() => harness.server.connections === 0)
+    await harness.until(() => harness.server.connections === 1)
     expect(harness.inbox.calls).toEqual([])
+    expect(older.closed).toBe(false) // whoever is there stays
     expect((await harness.begin({ clientId: 'other' }).expect('connack')).reasonCode).toBe(0)
   })
 

@@ -83,6 +83,18 @@ describe('retained messages of a new subscription', () => {
     expect(client.transport.unsentBytesMax).toBeLessThan(20_000)
   })
 
+  test('flow to a client that reads, whatever their size', async () => {
+    const harness = await setup(0, { options: { outputBytesPerConnectionMax: 64 * 1024 } })
+    for (let i = 0; i < 100; i++) {
+      const topic = `r/${i}`
+      harness.retain.topics.set(topic, messageOf({ topic, payload: `old ${i}`.padEnd(10_000), timestamp: 1000 }))
+    }
+    const client = await harness.connect()
+    await subscribe(client, 'r/#')
+    await harness.until(() => client.arrived().length === 100)
+    expect(client.payloads().map((payload) => payload.trim())).toEqual(olds(100))
+  })
+
   test('older than a live one that came meanwhile are skipped', async () => {
     const harness = await setup(3)
     const client = await harness.connect()

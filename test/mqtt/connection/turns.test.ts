@@ -198,6 +198,15 @@ describe('the flush queue', () => {
     expect(queue.pendingBytes).toBe(0)
   })
 
+  test('also at the end of a read', () => {
+    const { queue, writes, output, loop } = setup()
+    for (let read = 0; read < 4; read++) queue.readEnded()
+    loop.turn()
+    for (let i = 0; i < 33; i++) output(String(i)).append(bytes, 0, bytes.length)
+    queue.readEnded()
+    expect(writes).toHaveLength(33)
+  })
+
   test('what is added while it writes is written in the next turn', () => {
     const { writes, output, loop } = setup()
     const [a, b] = [output('a'), output('b')]
