@@ -1,3 +1,4 @@
+import { unreachable } from '../../base/assert.ts'
 import type { AppendAnswer, ConfigChange, Entry, HeartbeatAnswer, Input, PeerStatus, ReplicaId } from './contract.ts'
 import { entryBytes } from './log.ts'
 import { Idleness } from './quiesce.ts'
@@ -52,47 +53,20 @@ export class Leader {
     return true
   }
 
-  propose(data: Uint8Array, context: number): void {
-    const { out, term, log, limits } = this.#replica
+  request(input: Extract<Input, { context: number }>): void {
     this.#idleness.disturb()
-    if (this.#refusesInTransfer(context)) return
-    const waiting = Math.max(this.#uncommittedBytes, log.unpersistedBytes)
-    if (waiting > 0 && waiting + data.length > limits.uncommittedBytesMax) {
-      out.refuse(context, 'OVERLOADED', `Cannot propose: ${waiting} bytes wait for disks, try again later`)
-      return
+    switch (input.type) {
+      case 'propose':
+        return this.#propose(input.data, input.context)
+      case 'change':
+        return this.#change(input)
+      case 'read':
+        return this.#read(input.context)
+      case 'transfer':
+        return this.#handOver(input.to, input.context)
+      default:
+        return unreachable(input)
     }
-    out.accept(context, this.#push('command', data, null), term)
-  }
-
-  change(input: Extract<Input, { type: 'change' }>): void {
-    const { out, term, log, membership } = this.#replica
-    const { change, data, context } = input
-    this.#idleness.disturb()
-    if (this.#refusesInTransfer(context)) return
-    const objection = membership.objection(change)
-    if (log.applied < this.#configIndex) {
-      out.refuse(context, 'CONFLICT', `Cannot change the group: entry ${this.#configIndex} must be applied first`)
-    } else if (objection !== null) {
-      const code = membership.joint ? 'CONFLICT' : 'INVALID_ARGUMENT'
-      out.refuse(context, code, `Cannot change the group: ${objection}`)
-    } else {
-      this.#configIndex = this.#push('config', data, change)
-      out.accept(context, this.#configIndex, term)
-    }
-  }
-
-  read(context: number): void {
-    const { out, limits } = this.#replica
-    this.#idleness.disturb()
-    if (this.#reads.count < limits.readsMax) this.#reads.request(context)
-    else out.refuse(context, 'OVERLOADED', `Cannot read: ${this.#reads.count} reads wait for a majority`)
-  }
-
-  transfer(to: ReplicaId, context: number): void {
-    const { id, membership, out } = this.#replica
-    this.#idleness.disturb()
-    if (to !== id && membership.staysVoter(to)) this.#transfer.start(to)
-    else out.refuse(context, 'INVALID_ARGUMENT', `Cannot hand over to replica ${to}: it is not another voter`)
   }
 
   lease(held: boolean): void {
@@ -188,6 +162,45 @@ export class Leader {
 
   peers(): PeerStatus[] {
     return this.#replication.status()
+  }
+
+  #propose(data: Uint8Array, context: number): void {
+    const { out, term, log, limits } = this.#replica
+    if (this.#refusesInTransfer(context)) return
+    const waiting = Math.max(this.#uncommittedBytes, log.unpersistedBytes)
+    if (waiting > 0 && waiting + data.length > limits.uncommittedBytesMax) {
+      out.refuse(context, 'OVERLOADED', `Cannot propose: ${waiting} bytes wait for disks, try again later`)
+      return
+    }
+    out.accept(context, this.#push('command', data, null), term)
+  }
+
+  #change(input: Extract<Input, { type: 'change' }>): void {
+    const { out, term, log, membership } = this.#replica
+    const { change, data, context } = input
+    if (this.#refusesInTransfer(context)) return
+    const objection = membership.objection(change)
+    if (log.applied < this.#configIndex) {
+      out.refuse(context, 'CONFLICT', `Cannot change the group: entry ${this.#configIndex} must be applied first`)
+    } else if (objection !== null) {
+      const code = membership.joint ? 'CONFLICT' : 'INVALID_ARGUMENT'
+      out.refuse(context, code, `Cannot change the group: ${objection}`)
+    } else {
+      this.#configIndex = this.#push('config', data, change)
+      out.accept(context, this.#configIndex, term)
+    }
+  }
+
+  #read(context: number): void {
+    const { out, limits } = this.#replica
+    if (this.#reads.count < limits.readsMax) this.#reads.request(context)
+    else out.refuse(context, 'OVERLOADED', `Cannot read: ${this.#reads.count} reads wait for a majority`)
+  }
+
+  #handOver(to: ReplicaId, context: number): void {
+    const { id, membership, out } = this.#replica
+    if (to !== id && membership.staysVoter(to)) this.#transfer.start(to)
+    else out.refuse(context, 'INVALID_ARGUMENT', `Cannot hand over to replica ${to}: it is not another voter`)
   }
 
   #push(type: Entry['type'], data: Uint8Array, change: ConfigChange | null): number {

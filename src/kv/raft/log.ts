@@ -50,8 +50,9 @@ export class RaftLog {
     assert(applied >= storage.firstIndex() - 1, `The log begins after ${applied}, the last index that was applied`)
   }
 
+  /** Of what the disk holds; not asked for while a snapshot is being installed. */
   get firstIndex(): number {
-    return this.#snapshot === null ? this.#storage.firstIndex() : this.#snapshot.index + 1
+    return this.#storage.firstIndex()
   }
 
   get lastIndex(): number {

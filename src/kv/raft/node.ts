@@ -163,10 +163,7 @@ export class RaftNode {
     if (this.#leader === null) {
       const hint = leader === null ? 'no leader is known' : `replica ${leader} leads`
       out.refuse(input.context, 'NOT_LEADER', `Cannot ${input.type} at replica ${id}: ${hint}`)
-    } else if (input.type === 'propose') this.#leader.propose(input.data, input.context)
-    else if (input.type === 'change') this.#leader.change(input)
-    else if (input.type === 'read') this.#leader.read(input.context)
-    else this.#leader.transfer(input.to, input.context)
+    } else this.#leader.request(input)
   }
 
   /** The leader, if it lives, is heard before the shortened timeout is over. */

@@ -110,19 +110,16 @@ export class Progress {
   }
 
   /**
-   * It refused an append after `index`; the logs agree at `hint` at best. False where the refusal is of an append that
-   * does not matter any more.
+   * It refused an append after `index`; the logs agree at `hint` at best. A refusal of what has arrived since, or of
+   * another place than the one that is probed, is old.
    */
-  refused(index: number, hint: number): boolean {
+  refused(index: number, hint: number): void {
     if (this.state === 'replicate') {
-      if (index <= this.match) return false
-      this.probe()
-      return true
+      if (index > this.match) this.probe()
+    } else if (this.state === 'probe' && this.next - 1 === index) {
+      this.next = Math.max(Math.min(index, hint + 1), this.match + 1)
+      this.waiting = false
     }
-    if (this.state !== 'probe' || this.next - 1 !== index) return false
-    this.next = Math.max(Math.min(index, hint + 1), this.match + 1)
-    this.waiting = false
-    return true
   }
 
   /** Begins anew where its log is known to agree. */
@@ -144,6 +141,5 @@ export class Progress {
     this.state = 'replicate'
     this.next = this.match + 1
     this.snapshotIndex = 0
-    this.inflights.clear()
   }
 }

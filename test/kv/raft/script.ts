@@ -64,6 +64,9 @@ export class ScriptedGroup {
       case 'drop':
         this.#messages = this.#messages.filter((message) => !matches(message, words))
         return
+      case 'late':
+      case 'twice':
+        return this.#reorder(words, name === 'twice')
       case 'queued':
         return this.#say(...this.#messages.map(showMessage))
       case 'cut':
@@ -190,6 +193,12 @@ export class ScriptedGroup {
       }),
     )
     this.#reports.set(id, [])
+  }
+
+  /** The first that fits comes after all others, or once more after them. */
+  #reorder(words: readonly string[], again: boolean): void {
+    const at = this.#messages.findIndex((message) => matches(message, words))
+    this.#messages.push(again ? this.#messages[at]! : this.#messages.splice(at, 1)[0]!)
   }
 
   #tick(ids: ReplicaId[], count: number): void {
