@@ -1,13 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeAll, expect, test } from 'vitest'
-import { seededRandom } from '../../src/base/clock.ts'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { builtMain } from '../build.ts'
-import { endAll } from '../node/run-cli.ts'
-import { check, newHistory } from './checker.ts'
+import { endAll, runCli } from '../node/run-cli.ts'
+import { check } from './checker.ts'
+import { expiryScenario } from './expiry-scenario.ts'
 import { Fleet, skewed } from './fleet.ts'
-import type { Surroundings } from './peer.ts'
-import { ProcessNode } from './process-node.ts'
+import { ProcessStage, untilReal } from './process-node.ts'
+import { retainScenario } from './retain-scenario.ts'
+import { WillScenario } from './will-scenario.ts'
 
 /** Kills of the long run; fifty are asked for by hand. */
 const ROUNDS = Number(process.env.ROUNDS ?? 4)
@@ -18,39 +19,25 @@ const PUBLISHES_MAX = 600
 const ROUND_MS_MAX = 10_000
 
 const folder = mkdtempSync('/tmp/flockmq-kill-')
+let count = 0
+
+function newPath(): string {
+  return `${folder}/${++count}`
+}
 
 beforeAll(async () => {
   await builtMain()
 }, 60_000)
 
-afterEach(async () => {
-  await endAll()
-  rmSync(folder, { recursive: true, force: true })
-})
-
-function surroundingsOf(node: ProcessNode): Surroundings {
-  return {
-    dial: node.dial,
-    history: newHistory(),
-    random: seededRandom(SEED),
-    now: () => performance.now(),
-    later: (ms, callback) => void setTimeout(callback, ms),
-  }
-}
-
-async function until(condition: () => boolean, msMax = 30_000): Promise<boolean> {
-  const endMs = performance.now() + msMax
-  while (!condition() && performance.now() < endMs) await delay(2)
-  return condition()
-}
+afterEach(endAll)
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 test(
   `after ${ROUNDS} times kill -9 nothing acknowledged is lost, QoS 2 is not doubled, order holds, seed ${SEED}`,
   async () => {
-    const node = new ProcessNode(`${folder}/data`)
-    const surroundings = surroundingsOf(node)
+    const { node, surroundings } = new ProcessStage(newPath(), SEED)
     const { random, history } = surroundings
-    const fleet = new Fleet(surroundings, until)
+    const fleet = new Fleet(surroundings, untilReal)
     await node.start()
     await fleet.start()
     for (let round = 0; round < ROUNDS; round++) {
@@ -68,9 +55,10 @@ test(
       await node.ready()
     }
     await fleet.drain()
-    await node.stop()
+    await node.kill()
     expect(check(history)).toEqual([])
     expect(node.errors).toBe('')
+    expect(await runCli(['check', node.data])).toMatchObject({ code: 0, stderr: '' })
     const repeated = history.deliveries.filter(({ dup }) => dup).length
     const retried = history.publishes.filter(({ sends }) => sends > 1).length
     process.stdout.write(
@@ -80,3 +68,26 @@ test(
   },
   ROUNDS * ROUND_MS_MAX + 30_000,
 )
+
+test('wills that are due come once over kill -9', async () => {
+  const stage = new ProcessStage(newPath(), SEED)
+  await stage.start()
+  const scenario = new WillScenario(stage)
+  expect(await scenario.run(2)).toEqual([])
+  expect(scenario.due).toBeGreaterThan(3)
+  expect(stage.node.errors).toBe('')
+}, 120_000)
+
+test('sessions end in their time over kill -9', async () => {
+  const stage = new ProcessStage(newPath(), SEED)
+  await stage.start()
+  expect(await expiryScenario(stage)).toEqual([])
+  expect(stage.node.errors).toBe('')
+}, 60_000)
+
+test('retained messages stay as they were acknowledged over kill -9', async () => {
+  const stage = new ProcessStage(newPath(), SEED)
+  await stage.start()
+  expect(await retainScenario(stage, 2)).toEqual([])
+  expect(stage.node.errors).toBe('')
+}, 60_000)

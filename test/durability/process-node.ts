@@ -1,16 +1,21 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { seededRandom } from '../../src/base/clock.ts'
 import { ANY_PORTS, type CliProcess, spawnCli } from '../node/run-cli.ts'
-import { type Dial, dialTcp } from './peer.ts'
+import { newHistory } from './checker.ts'
+import type { Until } from './fleet.ts'
+import { type Dial, dialTcp, type Surroundings } from './peer.ts'
+import type { Stage } from './stage.ts'
 
 /** A node in a process of its own, killed and started again on one data folder. */
 export class ProcessNode {
   kills = 0
   #process: CliProcess | null = null
   #port = 1
-  readonly #data: string
+  readonly data: string
   readonly #settings: readonly string[]
 
   constructor(data: string, settings: readonly string[] = []) {
-    this.#data = data
+    this.data = data
     this.#settings = ['log.level=error', 'tenants.default.queueMessagesMax=1000000', ...settings]
   }
 
@@ -20,7 +25,7 @@ export class ProcessNode {
   /** Begins to start; the process may be killed before it is ready. */
   async spawn(): Promise<void> {
     const sets = this.#settings.flatMap((setting) => ['--set', setting])
-    this.#process = await spawnCli(['start', '--data', this.#data, ...ANY_PORTS, ...sets])
+    this.#process = await spawnCli(['start', '--data', this.data, ...ANY_PORTS, ...sets])
   }
 
   /** Resolves when the node takes connections. */
@@ -54,5 +59,42 @@ export class ProcessNode {
     const { code, stdout, stderr } = await this.#process!.finished
     if (code !== 0) throw new Error(`The node stopped with ${code}: ${stdout}${stderr}`)
     this.#errors += stdout.replace(/^(listening|ready) .*\n/gm, '') + stderr
+  }
+}
+
+/** Waits in real time. */
+export const untilReal: Until = async (condition, msMax = 30_000) => {
+  const endMs = performance.now() + msMax
+  while (!condition() && performance.now() < endMs) await delay(2)
+  return condition()
+}
+
+/** A node in a process of its own, and real time. */
+export class ProcessStage implements Stage {
+  readonly node: ProcessNode
+  readonly surroundings: Surroundings
+  readonly until = untilReal
+
+  constructor(data: string, seed: number) {
+    this.node = new ProcessNode(data)
+    this.surroundings = {
+      dial: this.node.dial,
+      history: newHistory(),
+      random: seededRandom(seed),
+      now: () => performance.now(),
+      later: (ms, callback) => void setTimeout(callback, ms),
+    }
+  }
+
+  crash(): Promise<void> {
+    return this.node.kill()
+  }
+
+  start(): Promise<void> {
+    return this.node.start()
+  }
+
+  async pause(ms: number): Promise<void> {
+    await delay(ms)
   }
 }

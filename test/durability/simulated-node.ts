@@ -36,6 +36,8 @@ export interface SimulatedNodeOptions {
   wrap?: (disk: Engine) => Engine
   /** Longest time that the disk takes for a batch, ms. Default 5. */
   writeMsMax?: number
+  /** What reaches the disk of what was not synced. Default: as much as chance will have it. */
+  loss?: CrashOptions
 }
 
 interface Running {
@@ -88,12 +90,12 @@ export class SimulatedNode {
   }
 
   /** Ends the process. What it had not synced is lost, or a part of it, and so is what was on the wires. */
-  crash(options?: CrashOptions): void {
+  crash(): void {
     if (this.#running === null) return
     this.crashes++
     const { wires } = this.#running
     this.#running = null
-    this.#process.crash(options)
+    this.#process.crash(this.#options.loss)
     for (const wire of wires) wire.cut()
   }
 

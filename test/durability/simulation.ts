@@ -3,10 +3,11 @@ import { type History, newHistory } from './checker.ts'
 import type { Until } from './fleet.ts'
 import type { Surroundings } from './peer.ts'
 import { SimulatedNode, type SimulatedNodeOptions } from './simulated-node.ts'
+import type { Stage } from './stage.ts'
 import { Talker } from './talker.ts'
 
 /** One simulated node, and what its clients need. */
-export class Simulation {
+export class Simulation implements Stage {
   readonly world: World
   readonly node: SimulatedNode
   readonly history: History = newHistory()
@@ -31,6 +32,18 @@ export class Simulation {
     })
     await this.world.runUntil(() => over || condition(), msMax + 1)
     return condition()
+  }
+
+  async crash(): Promise<void> {
+    this.node.crash()
+  }
+
+  async start(): Promise<void> {
+    this.node.start()
+  }
+
+  pause(ms: number): Promise<void> {
+    return this.world.run(ms)
   }
 
   /** A connection without CONNECT. */

@@ -52,12 +52,13 @@ export class Talker {
     const properties = expirySeconds === undefined ? {} : { messageExpiryInterval: expirySeconds }
     const messageId = ++this.#packetId
     this.send({ cmd: 'publish', topic, payload, qos, retain, dup: false, messageId, properties })
-    await this.expect(qos === 1 ? 'puback' : 'pubrec')
+    await this.expect(qos === 1 ? 'puback' : 'pubrec', messageId)
   }
 
-  /** The next packet of that kind; those before it stay. */
-  async expect<Cmd extends PacketCmd>(cmd: Cmd): Promise<Packet & { cmd: Cmd }> {
-    const at = () => this.heard.findIndex((packet) => packet.cmd === cmd)
+  /** The next packet of that kind, with that packet id; those before it stay. */
+  async expect<Cmd extends PacketCmd>(cmd: Cmd, packetId?: number): Promise<Packet & { cmd: Cmd }> {
+    const fits = (packet: Packet) => packet.cmd === cmd && (packetId === undefined || packet.messageId === packetId)
+    const at = () => this.heard.findIndex(fits)
     if (!(await this.#until(() => at() >= 0 || this.closed)) || at() < 0) {
       throw new Error(`No ${cmd}; heard ${this.heard.map((packet) => packet.cmd).join(', ')}, closed: ${this.closed}`)
     }
