@@ -58,6 +58,8 @@ export class Connection implements Subscriber {
   #blocks = 0
   #parsing = false
   #subscribing = 0
+  /** True once the first byte came. */
+  #spoken = false
   #publishWaits = false
 
   constructor(front: FrontEnd, transport: Transport, info: ConnectionInfo) {
@@ -181,6 +183,7 @@ export class Connection implements Subscriber {
   #onData(chunk: Buffer): void {
     this.front.counters.bytesReceived += chunk.length
     this.session.heardAtMs = this.front.clock.monotonic()
+    if (!this.#spoken && !this.#mayBeConnect(chunk)) return
     this.#reader.push(chunk)
     if (this.#blocks > 0) return this.#reader.retain()
     const turn = this.front.turn
@@ -193,6 +196,14 @@ export class Connection implements Subscriber {
     }
     this.#parse()
     this.front.flush.readEnded()
+  }
+
+  /** Whoever does not begin with a CONNECT speaks something else, such as HTTP, and waits for no packet to end. */
+  #mayBeConnect(chunk: Buffer): boolean {
+    this.#spoken = true
+    if (chunk.length === 0 || chunk[0]! >> 4 === PACKET.CONNECT) return true
+    this.fail(REASON.PROTOCOL_ERROR, 'The first packet is no CONNECT') // [MQTT-3.1.0-1]
+    return false
   }
 
   #parse(): void {

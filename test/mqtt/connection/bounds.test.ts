@@ -3,6 +3,16 @@ import { Harness } from './harness.ts'
 
 /** At each bound the client, or the operator, sees the result that the bound has by name. */
 
+test('whoever does not begin with a CONNECT is closed at the first byte, in silence [MQTT-3.1.0-1]', async () => {
+  const harness = await new Harness().start()
+  const browser = harness.open()
+  browser.send(Buffer.from('GET / HTTP/1.1\r\n'))
+  await harness.run(0)
+  expect(browser.ended).toBe(true)
+  expect(browser.take()).toEqual([])
+  expect(harness.server.connections).toBe(0)
+})
+
 describe('time', () => {
   test('a connection without CONNECT is closed at the CONNECT timeout, in silence', async () => {
     const harness = await new Harness({ options: { connectTimeoutMs: 10_000 } }).start()
