@@ -1,6 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { InboxId, TenantId } from '../../src/base/ids.ts'
 import { groupInbox, inboxStart } from '../../src/inbox/index.ts'
+import { decodeGroup, encodeGroup } from '../../src/inbox/store/group-record.ts'
+import { decodeNumbers, decodeTally, encodeNumbers, encodeTally, type Tally } from '../../src/inbox/store/records.ts'
 import {
   KIND_GROUP,
   KIND_NUMBERS,
@@ -8,6 +10,7 @@ import {
   KIND_SESSION,
   KIND_TALLY,
   KIND_WILL,
+  PART_ASSIGNED,
   PART_ENTRY,
   PART_FILTER,
   withKind,
@@ -176,6 +179,58 @@ const CASES: [string, (records: Records) => void, string | RegExp][] = [
   ['a will on its way of which nobody knows', (db) => db.put('inbox', firing(db), will(db)), 'The wills on their way'],
   ['lost numbers', (db) => db.flip('inbox', db.find('inbox', publisherKey(KIND_NUMBERS)), 0), 'it has version'],
   ['a lost group', (db) => db.delete('inbox', withKind(GROUP, KIND_GROUP)), 'Of group and tally one is missing'],
+  [
+    'a tally of another session',
+    (db) => retally(db, SLEEPER, (tally) => tally.incarnation++),
+    'Session and tally are of two incarnations',
+  ],
+  ['a tally of too many bytes', (db) => retally(db, SLEEPER, (tally) => tally.bytes++), /counts \d+ bytes, \d+ are/],
+  ['a tally of marks', (db) => retally(db, SLEEPER, (tally) => tally.publishers++), 'counts 2 publishers, 1 are there'],
+  [
+    'a queue that begins late',
+    (db) => retally(db, SLEEPER, (tally) => tally.head++),
+    'The queue begins at 2, an entry',
+  ],
+  ['a queue that ends soon', (db) => retally(db, SLEEPER, (tally) => tally.tail--), 'The queue ends at 3, an entry is'],
+  ['a tally with an owner', (db) => retally(db, SLEEPER, (tally) => void (tally.attached = true)), 'one is attached'],
+  [
+    'a will that waits, of a session with an owner',
+    (db) => {
+      retally(db, SLEEPER, (tally) => void (tally.attached = true))
+      db.flip('inbox', withKind(SLEEPER, KIND_SESSION), 1, 1)
+    },
+    'The will waits, and the session is attached',
+  ],
+  [
+    'a publish number from the future',
+    (db) => {
+      const key = publisherKey(KIND_NUMBERS)
+      const numbers = decodeNumbers(db.get('inbox', key))
+      const received = numbers.received.map((each) => ({ ...each, number: numbers.next }))
+      db.put('inbox', key, encodeNumbers({ ...numbers, received }))
+    },
+    'A publish number is above the next one',
+  ],
+  ['a group with entries of no member', (db) => db.put('inbox', assigned(db, 'nobody'), EMPTY), 'and is no member'],
+  ['a member with more than it knows', (db) => db.put('inbox', assigned(db, 'sleeper'), EMPTY), 'counts 0 entries, 1'],
+  [
+    'a member with an entry that is gone',
+    (db) => {
+      db.put('inbox', assigned(db, 'sleeper'), EMPTY)
+      db.delete('inbox', part(db, GROUP, PART_ENTRY))
+    },
+    'has an entry that is not in the queue',
+  ],
+  [
+    'a group that counts what came back',
+    (db) => {
+      const key = withKind(GROUP, KIND_GROUP)
+      db.put('inbox', key, encodeGroup({ ...decodeGroup(db.get('inbox', key)), returned: 1 }))
+    },
+    'The group counts 1 returned entries, 0 are there',
+  ],
+  ['an index among inboxes', (db) => db.put('inbox', Buffer.concat([SLEEPER, Buffer.of(0, 1)]), EMPTY), 'at the start'],
+  ['a head of the index that is none', (db) => db.flip('inbox', Buffer.of(0, 0), 0), 'it has version'],
   ['an unknown record of an inbox', (db) => db.put('inbox', withKind(SLEEPER, 9), EMPTY), 'Its kind 9 is not known'],
   ['a lost retained message', (db) => db.delete('retain', topicKey(TENANT, 'r/1')), 'The books count 2 messages'],
   ['a lost end of a retained message', (db) => db.delete('retain', timeIndex(db)), 'Its end is not in the time index'],
@@ -192,6 +247,21 @@ const CASES: [string, (records: Records) => void, string | RegExp][] = [
 function cut(db: Records, bounds: object, id = 'dist-1'): void {
   const descriptor = decodeDescriptor(db.get('meta', descriptorKey('dist', 'dist-1')))
   db.put('meta', descriptorKey('dist', id), encodeDescriptor({ ...descriptor, ...bounds, id }))
+}
+
+function retally(db: Records, start: Uint8Array, change: (tally: Tally) => void): void {
+  const key = withKind(start, KIND_TALLY)
+  const tally = decodeTally(db.get('inbox', key))
+  change(tally)
+  db.put('inbox', key, encodeTally(tally))
+}
+
+/** The first entry of the group's queue as one of a member. */
+function assigned(db: Records, member: string): Buffer {
+  const key = part(db, GROUP, PART_ENTRY)
+  const prefix = Buffer.from(key.subarray(0, GROUP.length + 10))
+  prefix[prefix.length - 1] = PART_ASSIGNED
+  return Buffer.concat([prefix, Buffer.from(`${member}\0`), key.subarray(-8)])
 }
 
 function stray(db: Records): Buffer {
