@@ -1,6 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { InboxId, TenantId } from '../../src/base/ids.ts'
-import { groupInbox, inboxStart } from '../../src/inbox/index.ts'
+import { silentLogger } from '../../src/base/logging.ts'
+import { routeCoprocessor } from '../../src/dist/index.ts'
+import { groupInbox, inboxCoprocessor, inboxStart } from '../../src/inbox/index.ts'
 import { decodeGroup, encodeGroup } from '../../src/inbox/store/group-record.ts'
 import { decodeNumbers, decodeTally, encodeNumbers, encodeTally, type Tally } from '../../src/inbox/store/records.ts'
 import {
@@ -18,7 +20,10 @@ import {
 import { type Engine, FAMILIES, type Family } from '../../src/kv/engine/engine.ts'
 import { MemoryEngine } from '../../src/kv/engine/memory/engine.ts'
 import { decodeDescriptor, descriptorKey, encodeDescriptor } from '../../src/kv/range/schema.ts'
+import { Store } from '../../src/kv/store/store.ts'
+import { retainCoprocessor } from '../../src/retain/index.ts'
 import { topicKey } from '../../src/retain/store/schema.ts'
+import { World } from '../sim/world.ts'
 import { damageOf } from './simulated-node.ts'
 import { Simulation } from './simulation.ts'
 
@@ -77,11 +82,15 @@ class Records {
 
   async engine(): Promise<MemoryEngine> {
     const engine = new MemoryEngine()
+    await this.writeTo(engine)
+    return engine
+  }
+
+  async writeTo(engine: Engine): Promise<void> {
     for (const [family, found] of this.#families) {
       const puts = [...found].map(([key, value]) => ({ type: 'put' as const, key: Buffer.from(key, 'latin1'), value }))
       await engine.write({ writes: puts.map((write) => ({ family, write })), sync: true })
     }
-    return engine
   }
 }
 
@@ -288,6 +297,43 @@ function timeIndex(db: Records): Buffer {
 
 test('a store in which nothing is damaged', async () => {
   expect(damageOf(await healthy.engine())).toEqual([])
+})
+
+/** A service's logic on a store, without a node around it. */
+const SERVICES = {
+  dist: [routeCoprocessor, Buffer.from('default\0b')],
+  inbox: [inboxCoprocessor, inboxStart(TENANT, 'publisher' as InboxId)],
+  retain: [retainCoprocessor, topicKey(TENANT, 'r/1')],
+} as const
+
+test.each(Object.keys(SERVICES) as (keyof typeof SERVICES)[])('ranges of %s that are split', async (service) => {
+  const world = new World({ seed: 1 })
+  const machine = world.process('store')
+  const engine = machine.disk('store')
+  await world.resolve(healthy.writeTo(engine))
+  const [coprocessor, key] = SERVICES[service]
+  const store = new Store({
+    ...{ engine, clock: machine.clock(), defer: machine.defer(), random: world.random },
+    ...{ storeId: 'node', log: silentLogger },
+  })
+  const observer = { opened() {}, applied() {}, closed() {} }
+  store.open(coprocessor as never, observer)
+  await world.resolve(store.split(service, key))
+  store.abandon()
+  machine.crash({})
+  // The parts count and index anew when they are served: until then nothing is missing.
+  const left = machine.disk('store')
+  expect(damageOf(left)).toEqual([])
+  const clock = world.process('next').clock()
+  const next = new Store({
+    ...{ engine: left, clock, defer: world.defer, random: world.random },
+    ...{ storeId: 'node', log: silentLogger },
+  })
+  next.open(coprocessor as never, observer)
+  await world.run(10_000)
+  expect(damageOf(left)).toEqual([])
+  expect(next.ranges().map(({ halted }) => halted)).toEqual([null, null])
+  await world.resolve(next.close())
 })
 
 describe('damage is named', () => {
