@@ -20,6 +20,8 @@ export interface SimClusterOptions {
   /** As configured on host `index`; default: the first host stands alone and is the seed of the others. */
   seeds?: (index: number) => readonly number[]
   expect?: number
+  /** All at once, at the beginning. */
+  start?: boolean
   clusterName?: (index: number) => string
 }
 
@@ -34,6 +36,7 @@ export class SimCluster {
     this.options = options
     this.world = new World({ seed: options.seed, network: options.network ?? {} })
     for (let index = 0; index < options.hosts; index++) this.hosts.push(new SimHost(this, index))
+    if (options.start) for (const host of this.hosts) host.start()
   }
 
   get now(): number {
@@ -67,6 +70,13 @@ export class SimCluster {
       this.run(everyMs)
     }
     return this.now - start
+  }
+
+  /** All hosts that are up see each other, and nobody else, in one cluster. */
+  get whole(): boolean {
+    const up = this.hosts.filter((host) => host.up)
+    const ids = new Set(up.map((host) => host.underlay.cluster?.id ?? `none of ${host.id}`))
+    return ids.size === 1 && up.every((host) => host.seesAll)
   }
 
   /** Cuts the way from one host to another. */
@@ -192,6 +202,14 @@ export class SimHost {
     this.id = `${this.id}x` as HostId
   }
 
+  /** Another address from the next start on. */
+  move(): void {
+    this.#moves++
+    this.address = addressOf(this.index + 1_024 * this.#moves)
+    this.cluster.applyCuts()
+  }
+  #moves = 0
+
   /** The event loop stands still: the socket holds what comes, timers are late. */
   stall(ms: number): void {
     this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.cluster.now + ms)
@@ -214,15 +232,27 @@ export class SimHost {
     return this.underlay.stateOf(other.id) ?? 'unknown'
   }
 
-  /** All that it knows of who is alive, itself too, as text that is equal for equal views. */
-  view(): string {
-    const self = this.underlay.self
-    const mine = `${self.id} ${self.incarnation} ${self.life} ${self.address} alive`
-    const others = this.underlay
-      .members()
-      .filter((host) => host.state !== 'dead' && host.state !== 'left')
-      .map((host) => `${host.id} ${host.stateIncarnation} ${host.life} ${host.address} ${host.state}`)
-    return [mine, ...others].sort().join('\n')
+  /**
+   * What it knows, as text that is equal for equal views: who is `here` (alive or suspect) and where, or `all` of those,
+   * with states and incarnations. Both show whether everybody is here.
+   */
+  view(what: 'here' | 'all'): string {
+    const mine = { ...this.underlay.self, state: 'alive', stateIncarnation: this.underlay.self.incarnation }
+    const here = this.underlay.members().filter((host) => host.state === 'alive' || host.state === 'suspect')
+    return [mine, ...here]
+      .map((host) => {
+        const { id, life, address, state, stateIncarnation } = host
+        return what === 'here' ? `${id} ${life} ${address}` : `${id} ${life} ${address} ${state} ${stateIncarnation}`
+      })
+      .sort()
+      .join('\n')
+  }
+
+  /** Whether it sees all hosts that are up, and nobody else. */
+  get seesAll(): boolean {
+    const others = this.cluster.hosts.filter((host) => host.up && host !== this)
+    const here = this.underlay.members().filter((host) => host.state === 'alive' || host.state === 'suspect')
+    return here.length === others.length && others.every((host) => this.sees(host) === 'alive')
   }
 
   #seeds(): readonly number[] {

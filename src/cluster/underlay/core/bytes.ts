@@ -15,7 +15,7 @@ export class FieldWriter {
 
   /** A copy of what was written: it may be kept. */
   bytes(): Uint8Array {
-    return Uint8Array.prototype.slice.call(this.#buffer, 0, this.at)
+    return new Uint8Array(this.#buffer.subarray(0, this.at))
   }
 
   uint8(value: number): void {
@@ -168,7 +168,7 @@ export class FieldReader {
 
   /** The rest; a copy, which may be kept. */
   rest(): Uint8Array {
-    const bytes = Uint8Array.prototype.slice.call(this.#buffer, this.at, this.end)
+    const bytes = new Uint8Array(this.#buffer.subarray(this.at, this.end))
     this.at = this.end
     return bytes
   }

@@ -84,7 +84,7 @@ const ANSWER_MS = 500
  * its own latest hellos, and a host that sees a lower id never gets the support of that one.
  */
 export class Forming {
-  readonly hellos: { to: Address; hello: Hello }[] = []
+  hellos: { to: Address; hello: Hello }[] = []
   readonly events: FormingEvent[] = []
   #cluster: ClusterIdentity | null
   /** While the host wipes what it founded: where to go then. */

@@ -86,5 +86,5 @@ export function reunionBoundMs(hosts: number, lossPercent: number, options: Swim
   const bothFail = (1 - answered) ** 2
   const rounds = bothFail === 0 ? 1 : Math.ceil(Math.log(1e-6) / Math.log(bothFail))
   const askedMs = options.deadProbeIntervalMs * rounds
-  return askedMs + spreadMs(hosts, lossPercent, options) + 2 * pushPullIntervalMs(hosts, options)
+  return askedMs + spreadMs(hosts, lossPercent, options) + pushPullIntervalMs(hosts, options)
 }

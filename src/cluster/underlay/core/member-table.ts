@@ -239,5 +239,6 @@ export function isHere(member: Member): boolean {
 }
 
 export function viewOf(member: Member): HostView {
-  return { ...member.record, state: member.state, stateIncarnation: member.incarnation }
+  const { id, incarnation, life, address, metadata } = member.record
+  return { id, incarnation, life, address, metadata, state: member.state, stateIncarnation: member.incarnation }
 }

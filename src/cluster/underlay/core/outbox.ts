@@ -45,7 +45,10 @@ export class Outbox {
       packed.push(bytes)
       room -= bytes.length
     }
-    packed.push(...this.#gossip.take(room, this.retransmits))
+    for (const rumour of this.#gossip.take(room, this.retransmits)) {
+      // What is said anyway is not said twice.
+      if (!packed.some((message) => equalBytes(message, rumour))) packed.push(rumour)
+    }
     if (packed.length > 0) this.#push(to, packed)
   }
 
@@ -86,4 +89,8 @@ export class Outbox {
     this.#counters.datagramsSent++
     this.#counters.datagramBytesSent += bytes.length
   }
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && Buffer.compare(a, b) === 0
 }

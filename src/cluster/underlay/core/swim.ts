@@ -201,10 +201,10 @@ export class Swim {
     if (this.#silent) return
     const { options, random } = this.#context
     if (now >= this.#departAtMs) return this.#depart()
-    if (this.#leaving === 'no') this.#prober.tick(now)
     for (const member of this.#table.suspects) {
       if (now >= member.suspicion!.deadlineMs) this.#table.dead(member.id, member.incarnation, this.own.id, now)
     }
+    if (this.#leaving === 'no') this.#prober.tick(now)
     for (const member of this.#table.away) if (now >= member.reprobeAtMs) this.#reprobe(member, now)
     if (now >= this.#pushPullAtMs) {
       this.#pushPullAtMs = now + pushPullIntervalMs(this.#table.hosts, options) * (0.9 + random.float() / 5)

@@ -4,7 +4,15 @@ import type { HostId } from '../../../base/ids.ts'
 import { UnderlayCounters } from './counters.ts'
 import type { Answer, Command, Datagram, Exchange, UnderlayEvent } from './effects.ts'
 import { type ClusterIdentity, Forming, type FormingInput } from './forming.ts'
-import { type Address, type ClusterId, type HostRecord, type HostState, type HostView, lifeOf, type Metadata } from './host.ts'
+import {
+  type Address,
+  type ClusterId,
+  type HostRecord,
+  type HostState,
+  type HostView,
+  lifeOf,
+  type Metadata,
+} from './host.ts'
 import type { Packet } from './message.ts'
 import { checkSwimOptions, type SwimOptions } from './options.ts'
 import { Swim, type SwimInput } from './swim.ts'
@@ -73,6 +81,8 @@ export interface Ready {
 
 const LOOKUP_MS = 3_000
 const PEERS_MAX = 64
+/** Events after which the addresses of the others differ. */
+const MOVES: readonly UnderlayEvent['type'][] = ['joined', 'changed', 'left', 'forgotten']
 
 /**
  * Hosts that find each other and watch each other: {@link Forming} until there is a cluster, {@link Swim} within it, as
@@ -94,8 +104,7 @@ export class Underlay {
   #peers: readonly Address[]
   #lookupAtMs: number
   #persisted: Persistent
-  /** Whom a change of the members concerns is looked at only then. */
-  #membersChanged = false
+  #peersChanged = false
   #refused = false
 
   constructor(options: UnderlayOptions, now: number) {
@@ -296,14 +305,14 @@ export class Underlay {
   }
 
   #collectForming(now: number): void {
-    for (const event of this.#forming.events) {
+    const { events } = this.#forming
+    for (let event = events.shift(); event !== undefined; event = events.shift()) {
       this.#events.push(event)
       if (event.type === 'formed') this.#join(null, now)
       else if (event.type === 'adopted') this.#join(event.contact, now)
       else if (event.type === 'dissolve') this.#part()
       else if (event.type === 'duplicate-id' && event.refused) this.#refused = true
     }
-    this.#forming.events.length = 0
     if (this.#forming.hellos.length === 0) return
     const { clusterName, hostId } = this.#options
     const clusterId = this.#forming.cluster?.id ?? ''
@@ -314,7 +323,7 @@ export class Underlay {
       this.counters.datagramsSent++
       this.counters.datagramBytesSent += bytes.length
     }
-    this.#forming.hellos.length = 0
+    this.#forming.hellos = []
   }
 
   /** There is a cluster now. */
@@ -341,7 +350,7 @@ export class Underlay {
       for (const event of outbox.events) {
         this.#events.push(event)
         if (event.type === 'joined') this.#forming.step({ type: 'company' }, now)
-        if (event.type !== 'payload' && event.type !== 'stalled') this.#membersChanged = true
+        if (MOVES.includes(event.type)) this.#peersChanged = true
       }
       outbox.events = []
     }
@@ -358,8 +367,8 @@ export class Underlay {
   #persist(): Persistent | null {
     const { incarnation } = this.self
     const { cluster } = this.#forming
-    if (this.#membersChanged) this.#peers = this.#peersNow()
-    this.#membersChanged = false
+    if (this.#peersChanged) this.#peers = this.#peersNow()
+    this.#peersChanged = false
     const { peers } = this.#persisted
     const same =
       incarnation === this.#persisted.incarnation &&
