@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import type { Auth } from '../../../src/mqtt/codec/index.ts'
+import { type Auth, encodePacket, type Packet } from '../../../src/mqtt/codec/index.ts'
 import type { ExtendedAuthRequest, ExtendedAuthResult } from '../../../src/plugin/index.ts'
-import { identityOf } from '../session/values.ts'
-import { Harness } from './harness.ts'
+import { connectOf, identityOf } from '../session/values.ts'
+import { Client, Harness } from './harness.ts'
 
 const SCRAM = { authenticationMethod: 'SCRAM' }
 
@@ -105,16 +105,37 @@ describe('while the authentication is awaited', () => {
     const result = { result: 'accepted', identity: identityOf() } as const
     const authenticate = () => new Promise<typeof result>((resolve) => pending.push(() => resolve(result)))
     const harness = await new Harness({ auth: { authenticate } }).start()
+    for (const chunks of [1, 4]) {
+      const client = new Client(harness, harness.open(), 5)
+      const rest: Packet[] = [
+        { type: 'pingreq' },
+        client.publishOf('t', 'x', { qos: 1 }),
+        { type: 'disconnect', reasonCode: 0, properties: {} },
+      ]
+      if (chunks === 1) client.send(connectOf(), ...rest)
+      else for (const packet of [connectOf(), ...rest]) client.send(packet)
+      await harness.settle()
+      expect(client.lines()).toEqual([])
+      expect(client.transport.paused).toBe(true)
+      pending.pop()!()
+      await client.expectClose()
+      expect(client.lines()).toEqual(['connack', 'pingresp', 'puback 1'])
+    }
+  })
+
+  test('what comes in all the same is kept, and handled in its turn', async () => {
+    const pending: (() => void)[] = []
+    const result = { result: 'accepted', identity: identityOf() } as const
+    const authenticate = () => new Promise<typeof result>((resolve) => pending.push(() => resolve(result)))
+    const harness = await new Harness({ auth: { authenticate } }).start()
     const client = harness.begin()
-    client.send({ type: 'pingreq' })
-    client.publish('t', 'x', { qos: 1 })
-    client.send({ type: 'disconnect', reasonCode: 0, properties: {} })
     await harness.settle()
-    expect(client.lines()).toEqual([])
-    expect(client.transport.paused).toBe(true)
+    const late = encodePacket({ type: 'pingreq' }, 5)
+    client.transport.onData(late)
+    late.fill(0xff) // the transport's buffer is its own again
     pending[0]!()
-    await client.expectClose()
-    expect(client.lines()).toEqual(['connack', 'pingresp', 'puback 1'])
+    await client.expect('pingresp')
+    expect(client.lines()).toEqual(['connack'])
   })
 
   test('a client that goes away leaves nothing behind', async () => {

@@ -206,6 +206,7 @@ export class Client {
     return this.transport.ended
   }
 
+  /** Sends packets, all in one read of the broker. */
   send(...packets: Packet[]): void {
     this.transport.send(Buffer.concat(packets.map((packet) => encodePacket(packet, this.version))))
   }
@@ -245,11 +246,16 @@ export class Client {
 
   /** Returns the packet id. */
   publish(topic: string, payload: string | Buffer = '', fields: Partial<Publish> = {}): number {
+    const packet = this.publishOf(topic, payload, fields)
+    this.send(packet)
+    return packet.packetId
+  }
+
+  publishOf(topic: string, payload: string | Buffer = '', fields: Partial<Publish> = {}): Publish {
     const packetId = fields.packetId ?? (fields.qos ? this.nextId() : 0)
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
-    const packet = { topic, payload: bytes, qos: 0, retain: false, dup: false, properties: {}, ...fields } as const
-    this.send({ type: 'publish', ...packet, packetId })
-    return packetId
+    const plain = { qos: 0, retain: false, dup: false, properties: {} } as const
+    return { type: 'publish', topic, payload: bytes, ...plain, ...fields, packetId }
   }
 
   ack(type: 'puback' | 'pubrec' | 'pubrel' | 'pubcomp', packetId: number, reasonCode = 0): void {

@@ -99,6 +99,54 @@ describe('publishes', () => {
     }
   })
 
+  test('that may not pass are left out of the middle of a read', async () => {
+    const permissions = {
+      all: false,
+      publish: (topic: string) => topic !== 'no',
+      subscribe: () => true,
+      receive: () => true,
+    }
+    const identity = { tenant: 'default' as never, user: 'u', attributes: {}, permissions }
+    const harness = await new Harness({ auth: { authenticate: () => ({ result: 'accepted', identity }) } }).start()
+    const subscriber = await harness.subscriber('#')
+    const small = await harness.subscriber('#', 0, { properties: { maximumPacketSize: 60 } })
+    const publisher = await harness.connect()
+    const payloads: [string, string][] = [
+      ['a', '1'],
+      ['a', '2'],
+      ['no', 'denied'],
+      ['a', '3'],
+      ['a', 'large'.repeat(20)],
+      ['a', '4'],
+    ]
+    publisher.send(...payloads.map(([topic, payload]) => publisher.publishOf(topic, payload)))
+    await harness.settle()
+    expect(subscriber.payloads()).toEqual(['1', '2', '3', 'large'.repeat(20), '4'])
+    expect(small.payloads()).toEqual(['1', '2', '3', '4'])
+    const drops = harness.eventsOf('message.dropped').map(({ clientId, detail }) => `${clientId} ${detail.reason}`)
+    expect(drops).toEqual([`${publisher.id} not-authorized`, `${small.id} too-large`])
+  })
+
+  test('are sent before what comes after them in the same read', async () => {
+    const harness = await new Harness().start()
+    const client = await harness.subscriber('t')
+    client.send(client.publishOf('t', 'x'), { type: 'pingreq' }, client.publishOf('t', 'y'))
+    await harness.settle()
+    expect(client.lines()).toEqual(['publish 0', 'pingresp', 'publish 0'])
+  })
+
+  test('that failed make room for others', async () => {
+    const harness = await new Harness({ settings: { receiveMaximum: 2 } }).start()
+    await harness.subscriber('t', 2, { properties: { sessionExpiryInterval: 60 } })
+    const publisher = await harness.connect()
+    harness.inbox.insertError = new Error('no quorum')
+    for (let i = 0; i < 5; i++) {
+      publisher.publish('t', 'x', { qos: 2 })
+      expect((await publisher.expect('pubrec')).reasonCode).toBe(0x80)
+    }
+    expect(publisher.closed).toBe(false)
+  })
+
   test('a topic alias stands for its topic, also after the routes changed', async () => {
     const harness = await new Harness({ settings: { topicAliasMax: 2 } }).start()
     const publisher = await harness.connect()
@@ -112,6 +160,8 @@ describe('publishes', () => {
     const later = await harness.subscriber('a')
     publisher.publish('', '6', { properties: { topicAlias: 2 } })
     await harness.settle()
+    const aliases = subscriber.arrived().map((packet) => packet.type === 'publish' && packet.properties.topicAlias)
+    expect(aliases.every((alias) => alias === undefined)).toBe(true) // it belongs to one hop
     expect([subscriber.payloads(), later.payloads()]).toEqual([['2', '4', '5', '6'], ['6']])
     publisher.publish('a', 'x', { properties: { topicAlias: 3 } })
     expect(await publisher.expectDisconnect()).toBe(0x94)

@@ -153,7 +153,10 @@ describe('all clients together', () => {
     const harness = await new Harness({ auth: { authenticate: () => ({ result: 'accepted', identity }) } }).start()
     const subscriber = await harness.subscriber('t/#')
     const publisher = await harness.connect()
-    for (let i = 0; i < 1000; i++) publisher.publish(`t/${i}`, numbered(i, KIB))
+    for (let i = 0; i < 1000; i += 2) {
+      const pair = [i, i + 1].map((n) => publisher.publishOf(`t/${n}`, numbered(n, KIB)))
+      publisher.send(...pair)
+    }
     await harness.settle()
     expect(pending).toHaveLength(1)
     await harness.run(300)
