@@ -136,7 +136,6 @@ export class Control implements Registered {
   }
 
   publishFailed(error: Error): void {
-    if (this.#settled !== null && this.#connection.unanswered === 0) this.#settled()
     this.#front.log.warn({ err: error, tenant: this.#connection.tenant }, 'A publish was not accepted')
   }
 
