@@ -329,7 +329,18 @@ export class Swim {
     const sender = this.#table.get(packet.sender)
     // It lives, whatever we believed, and from here is the way to it.
     if (sender === undefined) this.#visit(from, now)
+    else if (packet.life !== sender.record.life) this.#tellLife(sender, from, now)
     else if (sender.state !== 'alive') this.#tell(sender, from, this.#table.accusation(sender, this.own.id), now)
+  }
+
+  /**
+   * It was restarted, and its record is still on the way, or two hosts have its id: it hears what we know under that id,
+   * and either answers with its newer record or looks for its double, whom everybody else may talk to by now.
+   */
+  #tellLife(member: Member, address: Address, now: number): void {
+    if (now - member.nudgedAtMs < NUDGE_MS) return
+    member.nudgedAtMs = now
+    this.outbox.send(address, { type: 'alive', record: member.record })
   }
 
   /** Applies all messages, and gives the replies to the sender. `from` is null for TCP. */
