@@ -65,7 +65,7 @@ export function sameMetadata(a: Metadata, b: Metadata): boolean {
   return true
 }
 
-export function sameRecord(a: HostRecord, b: HostRecord): boolean {
+function sameRecord(a: HostRecord, b: HostRecord): boolean {
   return (
     a.id === b.id &&
     a.incarnation === b.incarnation &&
