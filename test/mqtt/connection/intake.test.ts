@@ -135,6 +135,31 @@ describe('publishes', () => {
     expect(client.lines()).toEqual(['publish 0', 'pingresp', 'publish 0'])
   })
 
+  test('of several topics keep their order, whatever each needs', async () => {
+    const harness = await new Harness().start()
+    const subscriber = await harness.subscriber('#')
+    const other = await harness.connect()
+    await other.subscribe('b', 0, { noLocal: true })
+    const publisher = await harness.connect()
+    const packets = ['a', 'a', 'b', 'a', 'b'].map((topic, i) => publisher.publishOf(topic, `${i}`))
+    publisher.send(...packets)
+    await harness.settle()
+    expect([subscriber.payloads(), other.payloads()]).toEqual([
+      ['0', '1', '2', '3', '4'],
+      ['2', '4'],
+    ])
+  })
+
+  test('find who subscribed since the last one', async () => {
+    const harness = await new Harness().start()
+    const publisher = await harness.connect()
+    publisher.publish('t', 'early')
+    const subscriber = await harness.subscriber('t')
+    publisher.publish('t', 'now')
+    await harness.settle()
+    expect(subscriber.payloads()).toEqual(['now'])
+  })
+
   test('that failed make room for others', async () => {
     const harness = await new Harness({ settings: { receiveMaximum: 2 } }).start()
     await harness.subscriber('t', 2, { properties: { sessionExpiryInterval: 60 } })

@@ -21,8 +21,11 @@ class FakeDist {
   readonly pending: Pending[] = []
   readonly touched: string[] = []
   changes = 0
+  #incarnation = 0
 
   changeWith(change: RouteChange, done: (error: Error | null) => void): void {
+    ok(change.incarnation > this.#incarnation, 'incarnations grow')
+    this.#incarnation = change.incarnation
     this.changes++
     this.pending.push({ change, done })
   }
