@@ -65,16 +65,6 @@ export function sameMetadata(a: Metadata, b: Metadata): boolean {
   return true
 }
 
-function sameRecord(a: HostRecord, b: HostRecord): boolean {
-  return (
-    a.id === b.id &&
-    a.incarnation === b.incarnation &&
-    a.life === b.life &&
-    a.address === b.address &&
-    sameMetadata(a.metadata, b.metadata)
-  )
-}
-
 /**
  * The text form that packets may carry: an IP address and a port, never a name, so that nobody can make us look one up.
  * The form of an IPv6 address is checked by its letters only.
