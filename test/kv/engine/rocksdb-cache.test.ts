@@ -1,9 +1,11 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { seededRandom } from '../../../src/base/clock.ts'
 import type { Family, Write } from '../../../src/kv/engine/engine.ts'
 import { RocksEngine } from '../../../src/kv/engine/rocksdb/engine.ts'
 import { FamilyCache, nameOf } from '../../../src/kv/engine/rocksdb/read-cache.ts'
 import { MEMORY, newFolder, SMALL } from './rocksdb-engine.ts'
+
+vi.setConfig({ testTimeout: 30_000 })
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const put = (key: string, value: string): Write => ({ type: 'put', key: bytes(key), value: bytes(value) })

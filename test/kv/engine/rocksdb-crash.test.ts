@@ -57,7 +57,7 @@ function checkWhole(engine: Engine, acknowledged: number): number {
 }
 
 describe.each([1, 2, 3, 4])('kill -9, folder %i', () => {
-  test('nothing acknowledged is lost, nothing is there in part, five times', { timeout: 60_000 }, async () => {
+  test('nothing acknowledged is lost, nothing is there in part, five times', { timeout: 120_000 }, async () => {
     const path = newFolder()
     let last = 0
     for (let round = 0; round < 5; round++) {
@@ -70,7 +70,9 @@ describe.each([1, 2, 3, 4])('kill -9, folder %i', () => {
   })
 })
 
-test('a disk that refuses a write ends the engine, and what it had acknowledged is there', async () => {
+test('a disk that refuses a write ends the engine, and what it had acknowledged is there', {
+  timeout: 60_000,
+}, async () => {
   const path = newFolder()
   // No file longer than 256 KiB: the log meets that first.
   const command = `ulimit -f 512; exec "${process.execPath}" "${CHILD}" "${build}" "${path}" 1`

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
 import type { Family, Write } from '../../../src/kv/engine/engine.ts'
 import { closeDatabase, openDatabase } from '../../../src/kv/engine/rocksdb/database.ts'
@@ -20,6 +20,9 @@ import { FORMAT_KEY, OWN_FAMILY, PENDING_KEY } from '../../../src/kv/engine/rock
 import { loadBinding } from '../../../src/kv/engine/rocksdb/platform.ts'
 import { openOptions } from '../../../src/kv/engine/rocksdb/tuning.ts'
 import { MEMORY, newFolder, SMALL } from './rocksdb-engine.ts'
+
+// Each engine is a thread and some files: 40 to 100 ms, more on a busy machine.
+vi.setConfig({ testTimeout: 30_000 })
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const key = (n: number) => bytes(String(n).padStart(8, '0'))
@@ -295,7 +298,7 @@ test('the log is bounded although one family alone is written', async () => {
   // What is written while a flush runs comes on top.
   expect(most).toBeLessThan(1.5 * bound)
   await engine.close()
-}, 30_000)
+})
 
 test('what lands together is seen together: between() opens cursors of one state', async () => {
   const engine = await open(newFolder(MEMORY))
