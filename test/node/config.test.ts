@@ -137,7 +137,7 @@ const mistakes: [string, Given, string][] = [
   [
     'a wrong group',
     { yaml: 'mqqt: {}' },
-    'mqqt (my.yml:1): unknown key; did you mean mqtt? (the top level knows node, mqtt,',
+    'mqqt (my.yml:1): unknown key; did you mean mqtt? (the top level knows node, store, mqtt,',
   ],
   [
     'a key at a wrong place',
@@ -206,7 +206,7 @@ const mistakes: [string, Given, string][] = [
   ['broken YAML', { yaml: 'api: {\n' }, 'my.yml:'],
   ['a repeated key', { yaml: 'api: {}\napi: {}\n' }, 'my.yml:2: not valid YAML: Map keys must be unique'],
   ['aliases without end', { yaml: aliases() }, 'my.yml: not valid YAML: Excessive alias count'],
-  ['a list as file', { yaml: '- a' }, 'the file (my.yml:1): must hold keys: node, mqtt'],
+  ['a list as file', { yaml: '- a' }, 'the file (my.yml:1): must hold keys: node, store, mqtt'],
 ]
 test.each(mistakes)('%s', (_what, given, line) => {
   const found = problems(given)

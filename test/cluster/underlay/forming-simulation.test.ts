@@ -3,7 +3,7 @@ import { seededRandom } from '../../../src/base/clock.ts'
 import { seeds } from '../../sim/seeds.ts'
 import { SimCluster, type SimClusterOptions, type SimHost } from './sim-cluster.ts'
 
-/** DESIGN 4, "Forming": who may, who waits, and what happens when two meet. */
+/** Forming: who may, who waits, and what happens when two meet. */
 const lossy = (seed: number) => ({ lossPercent: (seed % 3) * 15, duplicatePercent: 5 })
 
 /** Starts all hosts within two seconds, in an order by the seed. */
@@ -153,6 +153,8 @@ describe('two clusters of one name', () => {
     meet(cluster)
     expect(cluster.until(() => eventsOf(cluster.hosts[3]!, 'dissolve').length === 1, 30_000)).not.toBeNull()
     expect(cluster.hosts[3]!.underlay.cluster).toBeNull()
+    // A crash now must find what was.
+    expect(cluster.hosts[3]!.disk.cluster!.id).toBe(id)
     cluster.hosts[3]!.step({ type: 'dissolved', done: false })
     cluster.run(30_000)
     expect(cluster.hosts[3]!.underlay.cluster!.id).toBe(id)

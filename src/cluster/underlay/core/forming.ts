@@ -72,7 +72,7 @@ const ANSWERED_MAX = 256
 const ANSWER_MS = 500
 
 /**
- * Who may found a cluster, who waits, and what happens when two meet, as a pure machine (DESIGN, 4).
+ * Who may found a cluster, who waits, and what happens when two meet, as a pure machine.
  *
  * - No seeds: forms at once. Only seed is itself: listens 3 s, then forms. `expect` N: N hosts without a cluster that
  *   all see each other form; the lowest id of those with `expect` founds. Another seed and no `expect`: waits, and says so.
@@ -122,6 +122,11 @@ export class Forming {
   /** Null: none yet, or it is being dissolved. */
   get cluster(): ClusterIdentity | null {
     return this.#dissolving === null ? this.#cluster : null
+  }
+
+  /** What the disk should hold: while it is being dissolved, still the old one. */
+  get kept(): ClusterIdentity | null {
+    return this.#cluster
   }
 
   deadlineMs(): number {

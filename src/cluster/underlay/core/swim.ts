@@ -2,7 +2,6 @@ import type { Random } from '../../../base/clock.ts'
 import type { HostId } from '../../../base/ids.ts'
 import { type Context, choose } from './context.ts'
 import type { UnderlayCounters } from './counters.ts'
-import type { Command } from './effects.ts'
 import { lagPenalty, pushPullIntervalMs } from './formulas.ts'
 import { GossipQueue } from './gossip-queue.ts'
 import { type Address, type ClusterId, type HostRecord, type HostState, type HostView, overrides } from './host.ts'
@@ -13,20 +12,8 @@ import type { SwimOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { OwnRecord } from './own-record.ts'
 import { Prober } from './prober.ts'
+import type { SwimInput } from './swim-input.ts'
 import { encodeHeader, encodeMessage } from './wire.ts'
-
-export type SwimInput =
-  | Command
-  /** A datagram of our cluster. */
-  | { type: 'packet'; from: Address; packet: Packet }
-  /** A frame that came over TCP; answered in `answers` under the same number. */
-  | { type: 'request'; request: number; packet: Packet }
-  /** How an exchange ended; null: it failed. */
-  | { type: 'exchanged'; exchange: number; packet: Packet | null }
-  /** Where others may be: seeds are asked whenever they are no members, peers only by who sees nobody. */
-  | { type: 'contacts'; seeds: readonly Address[]; peers: readonly Address[] }
-  /** Exchange views with whoever is there, now. */
-  | { type: 'visit'; address: Address }
 
 export interface SwimSetup {
   options: SwimOptions
@@ -51,7 +38,7 @@ const VISITS_MAX = 256
  * outputs. `step` applies one input; effects wait in the {@link Outbox} given by `outbox`; `deadlineMs()` tells when the
  * next tick is due.
  *
- * Gossip is a hint: nothing that must be true may rest on it (DESIGN, 1).
+ * Gossip is a hint: nothing that must be true may rest on it.
  *
  * Source: Das, Gupta, Motivala, "SWIM", DSN 2002; Dadgar et al., "Lifeguard", arXiv:1707.00788; memberlist.
  */

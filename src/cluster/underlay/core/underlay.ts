@@ -15,7 +15,8 @@ import {
 } from './host.ts'
 import type { Packet } from './message.ts'
 import { checkSwimOptions, type SwimOptions } from './options.ts'
-import { Swim, type SwimInput } from './swim.ts'
+import { Swim } from './swim.ts'
+import type { SwimInput } from './swim-input.ts'
 import { decodePacket, encodeHeader, encodeMessage, FRAME_BYTES_MAX, joinPacket } from './wire.ts'
 
 export interface UnderlayOptions {
@@ -366,7 +367,7 @@ export class Underlay {
 
   #persist(): Persistent | null {
     const { incarnation } = this.self
-    const { cluster } = this.#forming
+    const { kept: cluster } = this.#forming
     if (this.#peersChanged) this.#peers = this.#peersNow()
     this.#peersChanged = false
     const { peers } = this.#persisted
