@@ -13,7 +13,7 @@ import type { Feed, FeedEntry } from '../../inbox/index.ts'
 import { PACKET, type ProtocolVersion, publishSize, writeAck, writePublish } from '../codec/index.ts'
 import { Publication } from '../routing/publication.ts'
 import type { LocalTarget } from '../routing/subscriber.ts'
-import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, PacketIds } from './packet-ids.ts'
+import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, AWAITS_TRIM, PacketIds } from './packet-ids.ts'
 import { OutboundAliases } from './topic-alias.ts'
 
 /** Where packets are written: an output, or an array in a test. */
@@ -63,6 +63,8 @@ interface Outstanding {
   feed: Feed
   sequence: number
   state: number
+  /** The id was taken here, and is stored nowhere. */
+  taken: boolean
 }
 
 const NO_ENTRIES = new Map<number, Outstanding>()
@@ -96,7 +98,7 @@ export class Outbound {
     this.#aliases = options.clientTopicAliasMax > 0 ? new OutboundAliases(options.clientTopicAliasMax) : null
   }
 
-  /** Packet ids for a group's entries: committed by the group before they are sent, free again when they are done. */
+  /** Packet ids for a group's entries: committed by the group before they are sent, free again when it is rid of them. */
   get groupIds(): { take(): number; free(packetId: number): void } {
     return {
       take: () => this.#ids.take(AWAITS_PUBREC),
@@ -238,7 +240,9 @@ export class Outbound {
   #finish(id: number, entry: Outstanding): void {
     this.#entries.delete(id)
     this.inFlight--
-    if (id >= OTHER_IDS && this.#options.persistent && this.#ids.state(id) !== 0) this.#ids.free(id)
+    if (entry.taken) this.#ids.free(id)
+    // An id that a group has stored may be owed again after a crash: free only when its feed says so.
+    else if (this.#ids.state(id) !== 0) this.#ids.set(id, AWAITS_TRIM)
     entry.feed.acknowledge(entry.sequence)
     this.resume()
   }
@@ -262,7 +266,8 @@ export class Outbound {
   #sendEntry(feed: Feed, entry: FeedEntry): void {
     if (entry.released) {
       if (entry.packetId >= OTHER_IDS && this.#options.persistent) this.#ids.reserve(entry.packetId, AWAITS_PUBCOMP)
-      this.#entries.set(entry.packetId, { feed, sequence: entry.sequence, state: AWAITS_PUBCOMP })
+      const { packetId, sequence } = entry
+      this.#entries.set(packetId, { feed, sequence, state: AWAITS_PUBCOMP, taken: false })
       this.inFlight++
       return this.#sendPubrel(entry.packetId)
     }
@@ -270,19 +275,20 @@ export class Outbound {
     const expiry = remainingExpirySeconds(message, this.#options.nowMs())
     if (expiry === 0 && !entry.dup) {
       this.#options.dropped(1, 'expired')
-      this.#freeUnused(entry.packetId)
       if (entry.qos > 0) feed.acknowledge(entry.sequence)
       return
     }
     scratch.fromMessage(message, expiry)
     if (entry.qos === 0 && this.#isFull(message.payload.length)) return this.#options.dropped(1, 'slow-consumer')
-    const id = entry.packetId === 0 && entry.qos > 0 ? this.#ids.take(AWAITS_PUBREC) : entry.packetId
+    const taken = entry.packetId === 0 && entry.qos > 0
+    const id = taken ? this.#ids.take(AWAITS_PUBREC) : entry.packetId
     if (id >= OTHER_IDS && this.#options.persistent) this.#ids.reserve(id, AWAITS_PUBREC)
     if (entry.qos > 0) {
       if (entry.packetId !== 0 && entry.packetId < OTHER_IDS && entry.sequence > this.sentUpTo)
         this.sentUpTo = entry.sequence
       this.inFlight++
-      this.#entries.set(id, { feed, sequence: entry.sequence, state: entry.qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC })
+      const state = entry.qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC
+      this.#entries.set(id, { feed, sequence: entry.sequence, state, taken })
     }
     if (
       !this.#sendIndividual(scratch, entry.qos, entry.retain, entry.dup, id, entry.subscriptionIds) &&

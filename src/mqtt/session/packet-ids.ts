@@ -4,6 +4,8 @@ import { assert } from '../../base/assert.ts'
 export const AWAITS_PUBACK = 1
 export const AWAITS_PUBREC = 2
 export const AWAITS_PUBCOMP = 3
+/** Acknowledged to the end by the client, and not yet where the id is stored. */
+export const AWAITS_TRIM = 4
 
 const FIRST_SIZE = 32
 const NO_STATES = new Uint8Array(0)

@@ -231,6 +231,42 @@ describe("a group's entries", () => {
     expect(outbound.groupIds.take()).toBe(0)
   })
 
+  test('a stored id is in use until the group is rid of it: after a crash it would be owed again', () => {
+    const { outbound, feed } = setup()
+    const [done, tooLarge] = [outbound.groupIds.take(), outbound.groupIds.take()]
+    const payload = 'x'.repeat(2_000)
+    outbound.deliverEntries(feed, [
+      entryOf(1, { packetId: done, qos: 2 }),
+      entryOf(2, { packetId: tooLarge, qos: 2, message: messageOf({ payload }) }),
+      entryOf(3, { packetId: 40_000, qos: 2, released: true, message: null }),
+    ])
+    expect(outbound.onPubrec(done, false)).toBe(true)
+    feed.pending[0]!.done(null)
+    for (const id of [done, 40_000]) {
+      expect(outbound.onPubcomp(id)).toBe(true)
+      expect(outbound.onPubcomp(id)).toBe(false)
+      expect(outbound.onPubrec(id, false)).toBe(false)
+    }
+    expect(feed.acknowledged).toEqual([2, 1, 3])
+    expect(outbound.inFlight).toBe(0)
+    const others = new Set(Array.from({ length: 32_765 }, () => outbound.groupIds.take()))
+    for (const id of [0, done, tooLarge, 40_000]) expect(others.has(id)).toBe(false)
+    expect(outbound.groupIds.take()).toBe(0)
+    outbound.groupIds.free(done)
+    expect(outbound.groupIds.take()).toBe(done)
+  })
+
+  test('an id of an entry that expired on its way is in use until the group is rid of it', () => {
+    const { outbound, feed, drops } = setup({ nowMs: () => 10_000 })
+    const id = outbound.groupIds.take()
+    const message = messageOf({ payload: 'old', expirySeconds: 1 })
+    outbound.deliverEntries(feed, [entryOf(1, { packetId: id, qos: 2, message })])
+    expect(drops).toEqual(['expired'])
+    expect(feed.acknowledged).toEqual([1])
+    const others = new Set(Array.from({ length: 32_767 }, () => outbound.groupIds.take()))
+    expect(others.has(id)).toBe(false)
+  })
+
   test('wait where every id is in use', () => {
     const { outbound, target, feed } = setup()
     for (let i = 0; i < 32_767; i++) outbound.groupIds.take()
