@@ -240,6 +240,7 @@ const CASES: [string, (records: Records) => void, string | RegExp][] = [
   ],
   ['an index among inboxes', (db) => db.put('inbox', Buffer.concat([SLEEPER, Buffer.of(0, 1)]), EMPTY), 'at the start'],
   ['a head of the index that is none', (db) => db.flip('inbox', Buffer.of(0, 0), 0), 'it has version'],
+  ['a record of no inbox', (db) => db.put('inbox', Buffer.from('junk'), EMPTY), 'The key names no inbox'],
   ['an unknown record of an inbox', (db) => db.put('inbox', withKind(SLEEPER, 9), EMPTY), 'Its kind 9 is not known'],
   ['a lost retained message', (db) => db.delete('retain', topicKey(TENANT, 'r/1')), 'The books count 2 messages'],
   ['a lost end of a retained message', (db) => db.delete('retain', timeIndex(db)), 'Its end is not in the time index'],

@@ -84,6 +84,24 @@ test('a message that nobody published, or with another topic, is a ghost', () =>
   expect(kinds(given)).toEqual(['ghost p1', 'ghost p9'])
 })
 
+test('the members of a group share what is promised, each message for one of them', () => {
+  const members = ['m', 'n']
+  const given = history(
+    [{}, { qos: 2 }, {}],
+    [
+      { id: 'p2', qos: 2, session: 'm' },
+      { id: 'p1', session: 'n' },
+    ],
+  )
+  given.sessions = [{ name: 'g', filter: 'a/b', sinceMs: 0, members }]
+  expect(kinds(given)).toEqual(['lost p3'])
+  // What one has not acknowledged may go to the other, but for QoS 2 that was begun.
+  given.deliveries.push({ ...given.deliveries[1]!, session: 'm' })
+  expect(kinds(given)).toEqual(['lost p3'])
+  given.deliveries.push({ ...given.deliveries[0]!, session: 'n' })
+  expect(kinds(given)).toEqual(['lost p3', 'doubled p2'])
+})
+
 test('what a new connection repeats comes in the order of old', () => {
   const first = [
     { id: 'p1', packetId: 1 },

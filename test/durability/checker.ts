@@ -39,6 +39,8 @@ export interface Session {
   filter: string
   /** Of the SUBACK. */
   sinceMs: number
+  /** Of a shared group: the sessions that get it all together, each message one of them. */
+  members?: readonly string[]
 }
 
 /** All that clients of one run saw, in the order in which they saw it. */
@@ -81,14 +83,13 @@ export function check(history: History): Violation[] {
   const violations: Violation[] = [...history.anomalies]
   const published = new Map(history.publishes.map((publish) => [publish.id, publish]))
   for (const session of history.sessions) {
-    const deliveries = history.deliveries.filter((delivery) => delivery.session === session.name)
+    const { members = [session.name] } = session
+    const deliveries = history.deliveries.filter((delivery) => members.includes(delivery.session))
     const known = deliveries.filter((delivery) => isKnown(delivery, published, violations))
-    violations.push(
-      ...findLost(session, history.publishes, known),
-      ...findRepeated(session, known, published),
-      ...findDisorder(session, known, published),
-      ...findResendDisorder(session, known),
-    )
+    violations.push(...findLost(session, history.publishes, known), ...findRepeated(session, known, published))
+    // A group promises no order among its members.
+    if (session.members !== undefined) continue
+    violations.push(...findDisorder(session, known, published), ...findResendDisorder(session, known))
   }
   return violations
 }
@@ -138,6 +139,8 @@ function findRepeated(
     const detail = `${id}, ${at(before)}, then ${at(delivery)}`
     const { sends, qos: publishQos } = published.get(id)!
     if (qos === 2) violations.push({ kind: 'doubled', session: session.name, detail })
+    // What a member of a group did not acknowledge is anybody's, and to whoever gets it then it is new.
+    else if (session.members !== undefined) continue
     // A QoS 2 publish is known again by its number, however often it was sent.
     else if (!dup && (sends === 1 || publishQos === 2)) {
       violations.push({ kind: 'unmarked', session: session.name, detail })

@@ -8,17 +8,20 @@ import { Subscriber } from './subscriber.ts'
 export type Until = (condition: () => boolean, msMax?: number) => Promise<boolean>
 
 const TOPICS = ['t/a', 't/b'] as const
+const GROUP_FILTER = '$share/g/t/#'
 const WINDOW = 12
 
 /**
  * The clients of a run: publishers of QoS 1 and 2, and sessions of three kinds: who stays, who comes and goes, and who
- * comes back only at the end.
+ * comes back only at the end; two of them share a group.
  */
 export class Fleet {
   readonly publishers: Publisher[]
   readonly stayers: Subscriber[]
   readonly flappers: Subscriber[]
   readonly sleepers: Subscriber[]
+  /** Of a shared group: one that stays, one that comes and goes. */
+  readonly members: Subscriber[]
   readonly #around: Surroundings
   readonly #until: Until
 
@@ -36,12 +39,13 @@ export class Fleet {
       subscriber('narrow', 5, 2, 5),
       subscriber('one', 5, 1, 20, 't/a'),
     ]
-    this.flappers = [subscriber('flaps4', 4, 2), subscriber('flaps5', 5, 1)]
+    this.members = ['member5', 'member4'].map((name, i) => subscriber(name, i === 0 ? 5 : 4, 2, 65_535, GROUP_FILTER))
+    this.flappers = [subscriber('flaps4', 4, 2), subscriber('flaps5', 5, 1), this.members[1]!]
     this.sleepers = [subscriber('sleeps4', 4, 2), subscriber('sleeps5', 5, 2, 30), subscriber('sleeps1', 5, 1)]
   }
 
   get subscribers(): Subscriber[] {
-    return [...this.stayers, ...this.flappers, ...this.sleepers]
+    return [this.members[0]!, ...this.stayers, ...this.flappers, ...this.sleepers]
   }
 
   get acknowledged(): number {
@@ -52,6 +56,8 @@ export class Fleet {
   async start(): Promise<void> {
     for (const subscriber of this.subscribers) subscriber.join()
     await this.#must(() => this.subscribers.every(({ subscribed }) => subscribed), 'all subscribe')
+    const members = this.members.map(({ clientId }) => clientId)
+    this.#around.history.sessions.push({ name: 'group', filter: 't/#', sinceMs: this.#around.now(), members })
     for (const sleeper of this.sleepers) sleeper.leave(this.#flip())
     for (const publisher of this.publishers) publisher.join()
   }
@@ -89,11 +95,14 @@ export class Fleet {
     await this.#must(idle, 'the last publishes are answered')
     for (const subscriber of this.subscribers) subscriber.join()
     const last = publishes.slice(before)
-    const hasAll = (subscriber: Subscriber) => {
-      const session = sessions.find(({ name }) => name === subscriber.clientId)
-      return session !== undefined && owed(session, last).every(({ id }) => subscriber.got.has(id))
-    }
-    await this.#until(() => this.subscribers.every(hasAll), 20_000)
+    const dues = sessions.map((session) => {
+      const getters = this.subscribers.filter(({ clientId }) => (session.members ?? [session.name]).includes(clientId))
+      // What comes last to one member may overtake what another one has yet to take.
+      return { getters, due: owed(session, session.members === undefined ? last : publishes) }
+    })
+    const hasAll = ({ getters, due }: (typeof dues)[number]) =>
+      due.every(({ id }) => getters.some(({ got }) => got.has(id)))
+    await this.#until(() => dues.every(hasAll), 20_000)
     for (const peer of [...this.publishers, ...this.subscribers]) peer.leave(true)
   }
 

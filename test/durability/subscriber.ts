@@ -1,4 +1,5 @@
 import type { IPublishPacket, Packet } from 'mqtt-packet'
+import { parseSharedFilter } from '../../src/base/topic.ts'
 import { idOf, Peer, type PeerOptions, reasonOf } from './peer.ts'
 
 export interface SubscriberOptions extends PeerOptions {
@@ -64,10 +65,9 @@ export class Subscriber extends Peer {
     if (granted[0] !== qos) return this.notice('protocol', `"${filter}" was granted ${granted[0]}`)
     this.#subscribed = true
     const { sessions } = this.around.history
-    // Who lost its session has one more account, from the new subscription on.
-    if (!sessions.some(({ name }) => name === this.clientId)) {
-      sessions.push({ name: this.clientId, filter, sinceMs: this.around.now() })
-    }
+    // Who lost its session keeps its account: what it was promised before is due all the same.
+    if (parseSharedFilter(filter) !== null || sessions.some(({ name }) => name === this.clientId)) return
+    sessions.push({ name: this.clientId, filter, sinceMs: this.around.now() })
   }
 
   #take(packet: IPublishPacket): void {
