@@ -51,9 +51,9 @@ export interface Scale {
   killedMs: number | null
 }
 
-/** What a large cluster costs, and how fast news are. */
+/** What a large cluster costs, and how fast news are. Ids as long as UUIDs, records without metadata. */
 export function measureScale(seed: number, hosts: number): Scale {
-  const cluster = quietCluster({ seed, hosts })
+  const cluster = quietCluster({ seed, hosts, idLetters: 36 })
   cluster.run(10_000)
   const idleMs = 240_000
   const before = totals(cluster)

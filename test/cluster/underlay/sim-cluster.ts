@@ -23,6 +23,8 @@ export interface SimClusterOptions {
   /** All at once, at the beginning. */
   start?: boolean
   clusterName?: (index: number) => string
+  /** Length of ids, so that packets are as large as real ones; default: as short as it goes. */
+  idLetters?: number
 }
 
 /** Hosts on the one simulated world: the code that ships, real bytes, datagrams and a model of TCP. */
@@ -148,7 +150,8 @@ export class SimHost {
   constructor(cluster: SimCluster, index: number) {
     this.cluster = cluster
     this.index = index
-    this.id = `h${index}` as HostId
+    const { idLetters } = cluster.options
+    this.id = (idLetters === undefined ? `h${index}` : `h${index}-`.padEnd(idLetters, '0')) as HostId
     this.address = addressOf(index)
   }
 
