@@ -233,9 +233,12 @@ export class RaftNode {
     else takeSnapshot(replica, message)
   }
 
-  /** A campaign among those who voted before the news might miss who votes after it: it is given up. */
+  /** A campaign among those who voted before the news might miss who votes after it: the next one comes soon. */
   #learnCommit(message: VoteRequest | VoteAnswer): void {
-    if (learnCommit(this.#replica, message) && this.#campaign !== null) this.#becomeFollower(this.#replica.term, null)
+    const replica = this.#replica
+    if (!learnCommit(replica, message) || this.#campaign === null) return
+    this.#becomeFollower(replica.term, null)
+    replica.timer.suspect()
   }
 
   #takeVoteRequest(request: VoteRequest): void {

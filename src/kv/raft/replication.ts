@@ -99,7 +99,6 @@ export class Replication {
     const { log } = this.#replica
     for (const peer of this.peers.values()) {
       if (!this.#isActive(peer) || peer.state !== 'replicate' || peer.match < log.lastIndex) return false
-      if (peer.sentCommit < log.commit) return false
     }
     return log.persisted === log.lastIndex && log.applied === log.lastIndex
   }
