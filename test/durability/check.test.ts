@@ -4,7 +4,15 @@ import { silentLogger } from '../../src/base/logging.ts'
 import { routeCoprocessor } from '../../src/dist/index.ts'
 import { groupInbox, inboxCoprocessor, inboxStart } from '../../src/inbox/index.ts'
 import { decodeGroup, encodeGroup } from '../../src/inbox/store/group-record.ts'
-import { decodeNumbers, decodeTally, encodeNumbers, encodeTally, type Tally } from '../../src/inbox/store/records.ts'
+import {
+  decodeNumbers,
+  decodeTally,
+  decodeWill,
+  encodeNumbers,
+  encodeTally,
+  encodeWill,
+  type Tally,
+} from '../../src/inbox/store/records.ts'
 import {
   KIND_GROUP,
   KIND_NUMBERS,
@@ -185,7 +193,7 @@ const CASES: [string, (records: Records) => void, string | RegExp][] = [
   ['a lost timer of a session', (db) => db.delete('inbox', expiry(db)), 'Its timer "expiry" is not in the time index'],
   ['a lost timer of a will', (db) => db.delete('inbox', delay(db)), 'Its timer "will" is not in the time index'],
   ['a timer with a value', (db) => db.put('inbox', expiry(db), Buffer.of(1)), 'A timer has no value'],
-  ['a will on its way of which nobody knows', (db) => db.put('inbox', firing(db), will(db)), 'The wills on their way'],
+  ['a will on its way of which nobody knows', (db) => db.put('inbox', firing(), will(db)), 'The wills on their way'],
   ['lost numbers', (db) => db.flip('inbox', db.find('inbox', publisherKey(KIND_NUMBERS)), 0), 'it has version'],
   ['a lost group', (db) => db.delete('inbox', withKind(GROUP, KIND_GROUP)), 'Of group and tally one is missing'],
   [
@@ -240,6 +248,45 @@ const CASES: [string, (records: Records) => void, string | RegExp][] = [
   ],
   ['an index among inboxes', (db) => db.put('inbox', Buffer.concat([SLEEPER, Buffer.of(0, 1)]), EMPTY), 'at the start'],
   ['a head of the index that is none', (db) => db.flip('inbox', Buffer.of(0, 0), 0), 'it has version'],
+  ['a will on a wildcard', (db) => retopic(db, withKind(SLEEPER, KIND_WILL)), 'The topic of the will is not valid'],
+  [
+    'a will on its way to a wildcard',
+    (db) => {
+      db.put('inbox', firing(), will(db))
+      retopic(db, firing())
+    },
+    'The topic of the will is not valid',
+  ],
+  [
+    'a will on its way without a number',
+    (db) => db.put('inbox', firing().subarray(0, -1), will(db)),
+    'on its way is not',
+  ],
+  [
+    'a will without a session',
+    (db) => {
+      db.delete('inbox', withKind(SLEEPER, KIND_SESSION))
+      db.delete('inbox', withKind(SLEEPER, KIND_TALLY))
+    },
+    'There is a will, and no session',
+  ],
+  ['a part that is cut', (db) => db.put('inbox', part(db, SLEEPER, PART_ENTRY).subarray(0, -8), EMPTY), 'is cut short'],
+  [
+    'a queue entry of a short number',
+    (db) => db.put('inbox', part(db, SLEEPER, PART_ENTRY).subarray(0, -1), Buffer.of(18)),
+    'The key of a queue entry is not one',
+  ],
+  ['an unknown part of an inbox', (db) => db.put('inbox', unknownPart(db), EMPTY), 'Its part 9 is not known'],
+  [
+    'a session that is a group as well',
+    (db) => db.put('inbox', withKind(SLEEPER, KIND_GROUP), db.get('inbox', withKind(GROUP, KIND_GROUP))),
+    'A session is no group',
+  ],
+  [
+    'a group that is a session as well',
+    (db) => db.put('inbox', withKind(GROUP, KIND_SESSION), db.get('inbox', withKind(SLEEPER, KIND_SESSION))),
+    'A group has no session',
+  ],
   ['a record of no inbox', (db) => db.put('inbox', Buffer.from('junk'), EMPTY), 'The key names no inbox'],
   ['an unknown record of an inbox', (db) => db.put('inbox', withKind(SLEEPER, 9), EMPTY), 'Its kind 9 is not known'],
   ['a lost retained message', (db) => db.delete('retain', topicKey(TENANT, 'r/1')), 'The books count 2 messages'],
@@ -280,7 +327,19 @@ function stray(db: Records): Buffer {
   return key
 }
 
-function firing(_db: Records): Buffer {
+function unknownPart(db: Records): Buffer {
+  const key = part(db, SLEEPER, PART_ENTRY)
+  key[SLEEPER.length + 9] = 9
+  return key
+}
+
+/** Gives a will a topic that nobody can publish to. */
+function retopic(db: Records, key: Uint8Array): void {
+  const stored = decodeWill(db.get('inbox', key))
+  db.put('inbox', key, encodeWill({ ...stored, message: { ...stored.message, topic: '+' } }))
+}
+
+function firing(): Buffer {
   return Buffer.concat([SLEEPER, Buffer.of(6, 0, 0, 0, 0, 0, 0, 0, 9)])
 }
 
