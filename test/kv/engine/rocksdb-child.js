@@ -5,7 +5,6 @@
  * Batch n puts key n into `inbox` and `retain`, and n into `meta`. Every tenth one fills `dist`, the next one empties it
  * by a deleteRange too large for one atomic write.
  */
-import { writeSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
 const [build, path, from] = process.argv.slice(2)
@@ -15,7 +14,7 @@ const FILL = 1_200
 
 const bytes = (text) => new TextEncoder().encode(text)
 const put = (family, key, value) => ({ family, write: { type: 'put', key: bytes(key), value: bytes(value) } })
-const say = (text) => writeSync(1, `${text}\n`)
+const say = (text) => process.stdout.write(`${text}\n`)
 
 const engine = await RocksEngine.open({
   path,

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { systemRandom } from '../../../src/base/clock.ts'
 import type { Engine, Family } from '../../../src/kv/engine/engine.ts'
@@ -27,16 +26,25 @@ function rows(engine: Engine, family: Family): [string, string][] {
   return all
 }
 
+/** Runs a child until it ends; `line` hears of each line that it printed. */
+async function run(command: string, args: string[], line: (text: string, child: ChildProcess) => void): Promise<void> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let rest = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    const parts = (rest + chunk.toString()).split('\n')
+    rest = parts.pop()!
+    for (const part of parts) line(part, child)
+  })
+  await once(child, 'close')
+}
+
 /** Runs the child and kills it once it has acknowledged so many batches; returns the numbers acknowledged. */
 async function runAndKill(path: string, from: number, acknowledged: number): Promise<number[]> {
-  const child = spawn(process.execPath, [CHILD, build, path, String(from)], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const exited = once(child, 'exit')
   const numbers: number[] = []
-  for await (const line of createInterface({ input: child.stdout! })) {
+  await run(process.execPath, [CHILD, build, path, String(from)], (line, child) => {
     numbers.push(Number(line))
     if (numbers.length === acknowledged) child.kill('SIGKILL')
-  }
-  await exited
+  })
   return numbers
 }
 
@@ -76,11 +84,8 @@ test('a disk that refuses a write ends the engine, and what it had acknowledged 
   const path = newFolder()
   // No file longer than 256 KiB: the log meets that first.
   const command = `ulimit -f 512; exec "${process.execPath}" "${CHILD}" "${build}" "${path}" 1`
-  const child: ChildProcess = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const exited = once(child, 'exit')
   const lines: string[] = []
-  for await (const line of createInterface({ input: child.stdout! })) lines.push(line)
-  await exited
+  await run('sh', ['-c', command], (line) => lines.push(line))
   expect(lines.slice(-3)).toEqual(['failed', 'then STORAGE_FAILED', 'closed'])
   expect(lines.filter((line) => line === 'failed')).toHaveLength(1)
   const engine = await RocksEngine.open({ path, tuning: SMALL })
