@@ -68,7 +68,7 @@ describe('negative controls: the same clients and the same checker find', () => 
   ]
   test.each(bad)('%s', async (_name, options) => {
     const found = new Set<string>()
-    for (const seed of seeds(20)) {
+    for (let seed = 1; seed <= 20; seed++) {
       for (const { kind } of (await run(seed, options)).violations) found.add(kind)
       if (found.has('lost')) return
     }
