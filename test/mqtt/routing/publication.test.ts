@@ -182,8 +182,23 @@ describe('a publication', () => {
       expect(parsed(patched(publication, version, 0), version)).toMatchObject({ topic: TOPIC })
   })
 
+  test('keeps properties that were a part of the packet', () => {
+    const shape = { version: 5, qos: 0, properties: { contentType: 'kept' }, retain: false, dup: false } as const
+    const view = viewOf(encode(shape, TOPIC, Buffer.from('x')), 5)
+    const publication = new Publication()
+    publication.fromView(view, 5, TOPIC, 'p', 1)
+    const { properties } = publication.message()
+    view.buffer.fill(0)
+    expect([...properties]).toEqual([3, 0, 4, ...Buffer.from('kept')])
+    const next = viewOf(encode({ ...shape, properties: {} }, 'next', Buffer.from('y')), 5)
+    publication.fromView(next, 5, 'next', 'p', 2)
+    expect(publication.message()).toMatchObject({ topic: 'next', timestamp: 2 })
+  })
+
   test('filled anew keeps nothing of the one before', () => {
     const publication = new Publication()
+    const out = publication.prepare(5)
+    Object.assign(out, { topicAlias: 9, sendTopic: false, dup: true, retain: true, subscriptionIds: [7] })
     publication.fromMessage(messageOf({ topic: 'first', payload: 'first', qos: 2, retain: true, expirySeconds: 5 }))
     for (const version of versions) for (const qos of levels) patched(publication, version, qos)
     publication.fromMessage(messageOf({ topic: 'second', payload: 'second' }))

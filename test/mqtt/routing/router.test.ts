@@ -309,6 +309,15 @@ describe('local subscribers', () => {
     expect(parts.router.fanout(entry)).toBe(parts.router.fanout(entry))
   })
 
+  test('get their own messages unless they said no', () => {
+    const parts = setup()
+    const [plain, local] = [new FakeSubscriber('p'), new FakeSubscriber('p')]
+    parts.table.subscribe(TENANT, 'x', plain, OPTIONS, () => {})
+    parts.table.subscribe(TENANT, 'x', local, { ...OPTIONS, noLocal: true }, () => {})
+    publish(parts, entryOf({ nodes: [{ node: 'n1', filters: ['x'] }] }), messageOf({ qos: 1, publisher: 'p' }))
+    expect([plain.delivered, local.delivered]).toEqual([['hello q1 []'], []])
+  })
+
   test('lose what is too large for them, by name', () => {
     const parts = setup()
     const subscriber = new FakeSubscriber('s')

@@ -32,6 +32,13 @@ test('finds what was kept, by tenant and bytes', () => {
   expect([cache.hits, cache.misses]).toEqual([1, 3])
 })
 
+test('topics of one hash are two', () => {
+  const cache = new TopicCache()
+  const [one, other] = [keep(cache, A!, 'costarring'), keep(cache, A!, 'liquid')] // one FNV-1a hash of 32 bits
+  expect([find(cache, A!, 'costarring'), find(cache, A!, 'liquid')]).toEqual([one, other])
+  expect(find(cache, A!, 'liquid')).toBe(other)
+})
+
 test('an entry that died is not found', () => {
   const cache = new TopicCache()
   const entry = keep(cache, A!, 't')
