@@ -17,7 +17,6 @@ export class Outbox {
   readonly #bytesMax: number
   readonly #gossip: GossipQueue
   readonly #counters: UnderlayCounters
-  #exchange = 0
 
   constructor(header: Uint8Array, bytesMax: number, gossip: GossipQueue, counters: UnderlayCounters) {
     this.#header = header
@@ -62,10 +61,10 @@ export class Outbox {
 
   /** Opens an exchange over TCP, and gives its number. */
   exchange(to: Address, timeoutMs: number, messages: readonly (Message | Uint8Array)[], answered = true): number {
-    const exchange = ++this.#exchange
+    // Never twice, also where this machine followed another one of the same host.
+    const exchange = ++this.#counters.exchangesOpened
     const bytes = this.#frame(messages)
     this.exchanges.push({ exchange, to, bytes, answered, timeoutMs })
-    this.#counters.exchangesOpened++
     this.#counters.exchangeBytesSent += bytes.length
     return exchange
   }

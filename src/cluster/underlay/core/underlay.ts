@@ -68,9 +68,12 @@ export interface Persistent {
   peers: readonly Address[]
 }
 
-/** What the host does now. No order among the fields but one: `persist` of a founded cluster before its packets. */
+/** What the host does now. The order matters in one case only: see `persist`. */
 export interface Ready {
-  /** Write soon; a crash before loses nothing but speed. Null: nothing changed. */
+  /**
+   * Null: nothing changed. A changed cluster is written before the datagrams go out; all else may be late, and a crash
+   * before it is written costs a refutation, or the time to find the others again.
+   */
   persist: Persistent | null
   datagrams: Datagram[]
   exchanges: Exchange[]
@@ -106,6 +109,7 @@ export class Underlay {
   #lookupAtMs: number
   #persisted: Persistent
   #peersChanged = false
+  #lookup = false
   #refused = false
 
   constructor(options: UnderlayOptions, now: number) {
@@ -227,7 +231,6 @@ export class Underlay {
     }
     return ready
   }
-  #lookup = false
 
   #command(input: Command, now: number): void {
     if (input.type === 'tick') this.#form(input, now)
