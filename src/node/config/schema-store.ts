@@ -20,9 +20,9 @@ export const STORE_OPTIONS = {
   },
   memtableBytes: {
     type: 'integer',
-    default: 56 * MIB,
+    default: 52 * MIB,
     min: 4 * MIB,
-    max: 60 * MIB,
+    max: 56 * MIB,
     unit: 'bytes',
     sentence: 'Memory for what was written last; the write-ahead log grows to four times of it.',
   },
