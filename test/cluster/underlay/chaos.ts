@@ -16,7 +16,7 @@ export interface ChaosResult {
   boundMs: number
   /** The longest that a host which was up and reachable was held for dead, or was unknown, while both ways were open. */
   lostMs: number
-  /** From the end of the chaos, still with loss, until all agree on who is here; null: not within the bound. */
+  /** From the end of the cuts, still with loss, until all agree on who is here; null: not within the bound. */
   unitedMs: number | null
   /** From the end of the loss until all views were equal to the last incarnation; null: not within its bound. */
   equalMs: number | null
@@ -28,7 +28,8 @@ const LOOK_MS = 250
 
 /**
  * A cluster under everything at once: loss, delay, doubled and overtaken datagrams, partitions of both kinds, crashes,
- * restarts (on the same or another address, with the same or a new id), stalls. Then calm.
+ * restarts (on the same or another address, with the same or a new id), stalls. Then only cuts that stay, then only
+ * loss, then calm.
  */
 export function runChaos(options: ChaosOptions): ChaosResult {
   const draw = seededRandom(options.seed * 7_919)
@@ -55,8 +56,11 @@ export function runChaos(options: ChaosOptions): ChaosResult {
     trouble.one()
     cluster.run(500 + draw.below(8_000), () => watch.look(), LOOK_MS)
   }
-  cluster.heal()
   for (const host of cluster.hosts) if (!host.up) host.start()
+  // A network that stays torn: long enough that the bound bites whoever still reaches each other.
+  trouble.tear()
+  cluster.run(boundMs + 5_000, () => watch.look(), LOOK_MS)
+  cluster.heal()
   const { problems } = watch
   const awaitEqual = (what: string, view: (host: SimHost) => string, maxMs: number) => {
     const ms = cluster.until(
@@ -121,6 +125,20 @@ class Trouble {
         break
       default:
         this.#restart(host)
+    }
+  }
+
+  /** Ways that are closed from now on: a half cut off, one way or both, or ways here and there. */
+  tear(): void {
+    const { hosts } = this.#cluster
+    this.#cluster.heal()
+    const [left, right] = this.#halves()
+    const kind = this.#draw.below(3)
+    if (kind === 0) this.#cluster.partition(left, right)
+    else if (kind === 1) for (const a of left) for (const b of right) this.#cluster.cut(a, b)
+    else {
+      const share = this.#draw.float() * 0.6
+      for (const a of hosts) for (const b of hosts) if (a !== b && this.#draw.float() < share) this.#cluster.cut(a, b)
     }
   }
 
