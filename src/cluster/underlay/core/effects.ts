@@ -11,7 +11,7 @@ export type Command =
   | { type: 'update'; address?: Address; metadata?: Metadata }
   /** Another layer lost its way to this host: it is probed next. */
   | { type: 'doubt'; host: HostId }
-  /** For the layer above of that host; lost where the host is not reachable. At most PAYLOAD_BYTES_MAX. */
+  /** For the layer above of that host; lost where the host is not reachable. At most 65,535 bytes. */
   | { type: 'send'; to: HostId; payload: Uint8Array }
   /** `forever`: the host leaves, and is not asked again. Else it pauses, and the others expect it back. */
   | { type: 'leave'; forever: boolean }

@@ -109,8 +109,10 @@ export interface Payload {
 }
 
 export const KNOWN_MAX = 16
-/** Payloads and messages: their length is 16 bits. */
+/** Messages, and payloads in them: their length is 16 bits. A larger one is our mistake, and asserted. */
 export const MESSAGE_BYTES_MAX = 65_535
+/** Up to here a payload travels in one datagram, whatever the names' lengths; above, in a TCP connection of its own. */
+export const PAYLOAD_DATAGRAM_BYTES = 1_150
 
 /** On every packet. */
 export interface Header {
