@@ -1,4 +1,3 @@
-export { UnderlayCounters } from './counters.ts'
 export type * from './effects.ts'
 export type { ClusterIdentity } from './forming.ts'
 export {

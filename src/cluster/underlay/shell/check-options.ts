@@ -1,0 +1,40 @@
+import { BrokerError } from '../../../base/errors.ts'
+import type { UnderlayHostOptions } from '../contract.ts'
+import { type Endpoint, isLoopback, parseEndpoint } from './addresses.ts'
+import { SECRETS_MAX } from './envelope.ts'
+
+/** Of a seed that names none, where ours is any. */
+const DEFAULT_PORT = 7_946
+const NAME = /^[!-~]{1,64}$/
+
+/** What is wrong with the configuration stops the start, and says what to do. Gives the seeds, read. */
+export function checkOptions(options: UnderlayHostOptions): Endpoint[] {
+  const { clusterName, port, seeds, secrets } = options
+  if (!NAME.test(clusterName))
+    throw invalid(`cluster.name "${clusterName}" must be 1 to 64 letters, digits or signs, without spaces`)
+  checkSecrets(secrets)
+  return seeds.map((seed) => {
+    const endpoint = parseEndpoint(seed, port === 0 ? DEFAULT_PORT : port)
+    if (endpoint === null) throw invalid(`cluster.seeds "${seed}" must be host:port or [ip6]:port`)
+    return endpoint
+  })
+}
+
+export function checkSecrets(secrets: readonly string[]): void {
+  if (secrets.length > SECRETS_MAX) throw invalid(`cluster.secret must have at most ${SECRETS_MAX} entries`)
+  if (secrets.includes('')) throw invalid('cluster.secret must not be empty')
+}
+
+/** Whoever reaches the port of a host without authentication is a member of its cluster. */
+export function checkExposure(ip: string, options: UnderlayHostOptions): void {
+  const { host, secrets, mutualTls, insecure } = options
+  if (isLoopback(ip) || secrets.length > 0 || mutualTls || insecure) return
+  throw invalid(
+    `cluster.host: "${host}" is beyond loopback: set cluster.secret, use mTLS (rpc.tls), or set cluster.insecure: true ` +
+      'to let anybody in who reaches it',
+  )
+}
+
+function invalid(message: string): BrokerError {
+  return new BrokerError('CONFIG_INVALID', message)
+}

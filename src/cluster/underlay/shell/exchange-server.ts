@@ -1,0 +1,122 @@
+import type { Server, Socket } from 'node:net'
+import type { Clock } from '../../../base/clock.ts'
+import type { ShellCounters } from './counters.ts'
+import { FrameReader, frameOf } from './frames.ts'
+
+export interface ExchangeServerOptions {
+  clock: Clock
+  counters: ShellCounters
+  /** The longest frame, sealed. */
+  frameBytesMax: number
+  /** A frame came: answer it under its number, later or at once. */
+  onFrame: (request: number, bytes: Buffer, from: Socket) => void
+}
+
+export const CONNECTIONS_MAX = 64
+/** Of one address, so that one machine alone does not take all. */
+export const CONNECTIONS_PER_ADDRESS_MAX = 16
+/** Held for frames that are not complete, over all connections. */
+const HELD_BYTES_MAX = 16 * 1_048_576
+/** From the connection's begin to its end. */
+const CONNECTION_MS = 10_000
+
+/**
+ * Takes one frame from each connection and gives one back. Bounded in connections, in bytes and in time; whatever
+ * comes, nothing is thrown.
+ */
+export class ExchangeServer {
+  readonly #options: ExchangeServerOptions
+  readonly #sockets = new Map<Socket, { address: string; held: number; cancel: () => void }>()
+  readonly #byAddress = new Map<string, number>()
+  readonly #requests = new Map<number, Socket>()
+  #request = 0
+  #heldBytes = 0
+
+  constructor(server: Server, options: ExchangeServerOptions) {
+    this.#options = options
+    server.on('connection', (socket) => this.#accept(socket))
+  }
+
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  /** Null: there is no answer. */
+  answer(request: number, bytes: Uint8Array | null): void {
+    const socket = this.#requests.get(request)
+    if (socket === undefined) return
+    this.#requests.delete(request)
+    if (bytes === null) socket.end()
+    else socket.end(frameOf(bytes))
+  }
+
+  close(): void {
+    for (const socket of this.#sockets.keys()) socket.destroy()
+  }
+
+  #accept(socket: Socket): void {
+    const { counters, clock } = this.#options
+    counters.connections++
+    socket.on('error', () => {})
+    const address = socket.remoteAddress ?? ''
+    const ofAddress = this.#byAddress.get(address) ?? 0
+    if (this.#sockets.size >= CONNECTIONS_MAX || ofAddress >= CONNECTIONS_PER_ADDRESS_MAX) {
+      counters.connectionsRefused++
+      socket.destroy()
+      return
+    }
+    const cancel = clock.after(CONNECTION_MS, () => {
+      counters.connectionsOverdue++
+      socket.destroy()
+    })
+    this.#sockets.set(socket, { address, held: 0, cancel })
+    this.#byAddress.set(address, ofAddress + 1)
+    this.#read(socket)
+    socket.on('close', () => this.#forget(socket))
+  }
+
+  #read(socket: Socket): void {
+    const { counters, frameBytesMax, onFrame } = this.#options
+    const reader = new FrameReader(frameBytesMax)
+    let request = 0
+    socket.on('data', (chunk) => {
+      if (request !== 0) return
+      const frame = reader.push(chunk)
+      if (frame === null) return this.#hold(socket, reader.heldBytes)
+      if (frame === 'oversized') {
+        counters.oversized++
+        socket.destroy()
+        return
+      }
+      request = ++this.#request
+      this.#requests.set(request, socket)
+      this.#hold(socket, 0)
+      onFrame(request, frame, socket)
+    })
+    socket.on('close', () => {
+      if (request === 0) counters.connectionsBroken++
+      else this.#requests.delete(request)
+    })
+  }
+
+  #hold(socket: Socket, bytes: number): void {
+    const entry = this.#sockets.get(socket)
+    if (entry === undefined) return
+    this.#heldBytes += bytes - entry.held
+    entry.held = bytes
+    if (this.#heldBytes <= HELD_BYTES_MAX) return
+    this.#options.counters.connectionsRefused++
+    socket.destroy()
+  }
+
+  #forget(socket: Socket): void {
+    const entry = this.#sockets.get(socket)
+    if (entry === undefined) return
+    entry.cancel()
+    this.#heldBytes -= entry.held
+    this.#sockets.delete(socket)
+    const left = (this.#byAddress.get(entry.address) ?? 1) - 1
+    if (left === 0) this.#byAddress.delete(entry.address)
+    else this.#byAddress.set(entry.address, left)
+  }
+}
