@@ -70,7 +70,10 @@ export function startServices(options: ServiceOptions): Services {
   return {
     parts: { router, table, dist, inbox, retain, routes, hlc },
     health: () => healthOf(store, dist),
-    collect: (sink) => collect(sink, dist, inbox, retain),
+    collect: (sink) => {
+      collect(sink, dist, inbox, retain)
+      store.collect(sink)
+    },
     stop: async () => {
       await inbox.close()
       await store.close()

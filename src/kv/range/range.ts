@@ -3,7 +3,7 @@ import { BrokerError } from '../../base/errors.ts'
 import { compareBytes, within } from '../engine/bytes.ts'
 import type { Write } from '../engine/engine.ts'
 import { BoundedReader, writeWithin } from './boundary.ts'
-import type { Coprocessor, RangeDescriptor, Reader } from './coprocessor.ts'
+import type { Coprocessor, RangeDescriptor, Reader, Replica } from './coprocessor.ts'
 import type { CommandsEntry, Entry, Run, SplitEntry } from './entry.ts'
 import { hashWrites } from './hash.ts'
 import { Overlay } from './overlay.ts'
@@ -49,6 +49,14 @@ export interface RangeChild {
   streams: Streams
 }
 
+/** Index of the state that a range begins with: there is no entry before the next one. */
+export const FIRST_INDEX = 1
+
+interface Shown {
+  descriptor: RangeDescriptor
+  children: readonly RangeDescriptor[]
+}
+
 /** Recent children that a client with an old map is told of. */
 const CHILDREN_MAX = 16
 
@@ -56,10 +64,13 @@ const CHILDREN_MAX = 16
  * One replica of one range, as a pure state machine over its log: the same entries give the same writes, answers and
  * hash on every replica.
  *
- *     check -> propose -> (the host persists and commits the entry) -> apply -> (the host lands the writes) -> landed
+ *     check -> propose -> (the host commits the entry) -> apply -> (the host lands the writes) -> landed
  *
  * It reads through the engine and writes nothing: an {@link Outcome} says what to write. Between `apply` and `landed`
- * the overlay shows the entry's writes to the entries after it, and to nobody else.
+ * the overlay shows the entry's writes to the entries after it, and, if the entry is committed, to all readers.
+ *
+ * An entry may be applied before it is committed where its commitment is certain once it is written, and its writes are
+ * in the same batch: a sole voter's. Then nobody else sees them before they have landed.
  */
 export class Range<Command, Response, Query, Answer, Effect> {
   readonly streams: Streams
@@ -71,11 +82,21 @@ export class Range<Command, Response, Query, Answer, Effect> {
   #applied: AppliedState
   #halted: string | null = null
   #children: readonly RangeDescriptor[] = []
-  /** The descriptors as landed: a split that is not on disk yet may still be lost, so nobody hears of it. */
-  #shown: { descriptor: RangeDescriptor; children: readonly RangeDescriptor[] }
-  /** The boundary's keys: with the writes of applied entries, and landed ones only. */
+  /** The descriptors as landed: a child is served from then on, so nobody hears of it before. */
+  #shown: Shown
+  /** What is to be shown when the entry at `index` has landed, oldest first. */
+  #unshown: { index: number; shown: Shown }[] = []
+  /** The boundary's keys with the writes of all entries applied. */
   #reader: Reader
-  #landed: Reader
+  /** The keys within the landed boundary: with the writes that have not landed, and without. */
+  #shownReaders: { over: Reader; landed: Reader }
+  #landedIndex: number
+  /** Entries up to this index were applied before they were committed. */
+  #aheadIndex: number
+  readonly #visible: Reader = {
+    get: (key) => this.#visibleReader().get(key),
+    cursor: (bounds) => this.#visibleReader().cursor(bounds),
+  }
 
   constructor(options: RangeOptions<Command, Response, Query, Answer, Effect>, streams?: Streams) {
     this.#options = options
@@ -83,9 +104,11 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.#overlay = new Overlay(options.landed)
     this.#descriptor = options.descriptor
     this.#shown = { descriptor: options.descriptor, children: [] }
-    this.#landed = new BoundedReader(options.landed, options.descriptor)
     this.#reader = new BoundedReader(this.#overlay, options.descriptor)
+    this.#shownReaders = this.#readersWithin(options.descriptor)
     this.#applied = options.applied
+    this.#landedIndex = options.applied.index
+    this.#aheadIndex = options.applied.index
     this.#appliedKey = appliedKey(options.descriptor.service, options.descriptor.id)
     this.streams = streams ?? this.#newStreams(options.descriptor.id)
   }
@@ -93,6 +116,11 @@ export class Range<Command, Response, Query, Answer, Effect> {
   /** As landed. */
   get descriptor(): RangeDescriptor {
     return this.#shown.descriptor
+  }
+
+  /** As applied: who the replicas are. */
+  get latest(): RangeDescriptor {
+    return this.#descriptor
   }
 
   get applied(): AppliedState {
@@ -104,9 +132,14 @@ export class Range<Command, Response, Query, Answer, Effect> {
     return this.#halted
   }
 
-  /** The landed keys of the boundary. */
+  /** The keys of the boundary as of what is committed; stays the same object, and follows the boundary. */
   get reader(): Reader {
-    return this.#landed
+    return this.#visible
+  }
+
+  /** All that was applied has landed. */
+  get settled(): boolean {
+    return this.#landedIndex >= this.#applied.index
   }
 
   /** Why commands for `keys` that were routed by `epochVersion` may not be proposed; null where they may. */
@@ -134,8 +167,12 @@ export class Range<Command, Response, Query, Answer, Effect> {
     return { type: 'split', ...this.#head(nowMs), key, child }
   }
 
-  /** Applies a committed entry. Entries come in log order, each once. */
-  apply(entry: Entry<Command>): Outcome<Response, Effect> {
+  /**
+   * Applies an entry. Entries come in log order, each once. `ahead`: before it is committed, which needs a range that is
+   * {@link settled}, or has applied ahead everything since.
+   */
+  apply(entry: Entry<Command>, ahead = false): Outcome<Response, Effect> {
+    if (ahead) this.#goAhead()
     const runs = entry.type === 'commands' ? entry.runs : []
     if (this.#halted === null && entry.logic > this.#coprocessor.version) {
       this.#halted = `its log needs version ${entry.logic} of the ${this.#coprocessor.service} logic, this node has ${this.#coprocessor.version}: upgrade it`
@@ -153,12 +190,32 @@ export class Range<Command, Response, Query, Answer, Effect> {
     }
   }
 
+  /** Applies an entry that carries nothing: each leader begins with one. */
+  applyNothing(ahead = false): Outcome<Response, Effect> {
+    if (ahead) this.#goAhead()
+    return this.#advance(this.#refused([], null), this.#applied.nowMs)
+  }
+
+  /** Applies a change of the replicas. */
+  applyReplicas(replicas: readonly Replica[]): Outcome<Response, Effect> {
+    const { epoch } = this.#descriptor
+    const outcome = this.#refused([], null)
+    this.#descriptor = { ...this.#descriptor, epoch: { ...epoch, confVersion: epoch.confVersion + 1 }, replicas }
+    this.#showOnceLanded()
+    const { service, id } = this.#descriptor
+    const value = encodeDescriptor(this.#descriptor)
+    outcome.metaWrites.push({ type: 'put', key: descriptorKey(service, id), value })
+    return this.#advance(outcome, this.#applied.nowMs)
+  }
+
   /** The writes up to this index are in the engine. */
   landed(index: number): void {
     this.#overlay.landed(index)
-    if (index < this.#applied.index || this.#shown.descriptor === this.#descriptor) return
-    this.#shown = { descriptor: this.#descriptor, children: this.#children }
-    this.#landed = new BoundedReader(this.#options.landed, this.#descriptor)
+    this.#landedIndex = Math.max(this.#landedIndex, index)
+    while (this.#unshown.length > 0 && this.#unshown[0]!.index <= index) {
+      this.#shown = this.#unshown.shift()!.shown
+      this.#shownReaders = this.#readersWithin(this.#shown.descriptor)
+    }
   }
 
   /** Why a read of `key` that was routed by `epochVersion` may not be answered; null where it may. */
@@ -168,9 +225,9 @@ export class Range<Command, Response, Query, Answer, Effect> {
     return this.#halted === null ? null : this.#haltedError()
   }
 
-  /** Reads what has landed. */
+  /** Reads what is committed. */
   query(query: Query, nowMs: number): Answer {
-    return this.#coprocessor.query(query, this.#landed, { nowMs, boundary: this.#shown.descriptor })
+    return this.#coprocessor.query(query, this.#visibleReader(), { nowMs, boundary: this.#shown.descriptor })
   }
 
   due(nowMs: number, limit: number): Command[] {
@@ -224,8 +281,9 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.#descriptor = { ...rest, epoch: next, end: entry.key }
     this.#children = [...this.#children.slice(1 - CHILDREN_MAX), child]
     this.#reader = new BoundedReader(this.#overlay, this.#descriptor)
+    this.#showOnceLanded()
     const streams = this.#newStreams(child.id)
-    const applied = { index: 0, nowMs, hash: 0 }
+    const applied = { index: FIRST_INDEX, nowMs, hash: 0 }
     const { service } = child
     const metaWrites: Write[] = [
       { type: 'put', key: descriptorKey(service, this.#descriptor.id), value: encodeDescriptor(this.#descriptor) },
@@ -235,6 +293,24 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.streams.copyTo(streams, metaWrites)
     const outcome = { ...this.#refused([], null), metaWrites, child: { descriptor: child, applied, streams } }
     return this.#advance(outcome, nowMs)
+  }
+
+  #showOnceLanded(): void {
+    const shown = { descriptor: this.#descriptor, children: this.#children }
+    this.#unshown.push({ index: this.#applied.index + 1, shown })
+  }
+
+  #goAhead(): void {
+    assert(this.settled || this.#aheadIndex === this.#applied.index, 'What is committed must not be hidden again')
+    this.#aheadIndex = this.#applied.index + 1
+  }
+
+  #visibleReader(): Reader {
+    return this.#aheadIndex > this.#landedIndex ? this.#shownReaders.landed : this.#shownReaders.over
+  }
+
+  #readersWithin(bounds: RangeDescriptor): { over: Reader; landed: Reader } {
+    return { over: new BoundedReader(this.#overlay, bounds), landed: new BoundedReader(this.#options.landed, bounds) }
   }
 
   /** Counts the entry as applied. */

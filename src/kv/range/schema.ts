@@ -6,6 +6,7 @@ import { ByteReader, ByteWriter } from './wire.ts'
  *
  *     service 0x00 rangeId 0x00 'd'                            -> descriptor
  *     service 0x00 rangeId 0x00 'a'                            -> applied state
+ *     service 0x00 rangeId 0x00 'c'                            -> configuration of the group, where it has changed
  *     service 0x00 rangeId 0x00 's' stream                     -> mark
  *     service 0x00 rangeId 0x00 'w' stream 0x00 first u64 BE   -> answers of the commands from number `first` on
  *
@@ -24,6 +25,10 @@ export function descriptorKey(service: string, range: string): Uint8Array {
 
 export function appliedKey(service: string, range: string): Uint8Array {
   return encoder.encode(`${service}\0${range}\0a`)
+}
+
+export function configKey(service: string, range: string): Uint8Array {
+  return encoder.encode(`${service}\0${range}\0c`)
 }
 
 export function markKey(service: string, range: string, stream: string): Uint8Array {

@@ -1,62 +1,117 @@
+import { assert } from '../../base/assert.ts'
 import { BrokerError } from '../../base/errors.ts'
-import { Fifo } from '../../base/fifo.ts'
 import type { BatchAnswer, CommandBatch } from '../client/transport.ts'
-import type { Write } from '../engine/engine.ts'
-import type { RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
-import { decodeEntry, type Entry, encodeEntry, type Run } from '../range/entry.ts'
+import type { Family, Write } from '../engine/engine.ts'
+import type { Entry as LogEntry, Message, Persisted, Ready } from '../raft/index.ts'
+import type { RangeDescriptor, RangeObserver, Replica } from '../range/coprocessor.ts'
+import { decodeEntry, encodeEntry, type Run } from '../range/entry.ts'
 import type { Outcome, Range, RangeChild } from '../range/range.ts'
+import { configKey } from '../range/schema.ts'
+import type { Asked, Group } from './group.ts'
 import type { StoreLimits } from './limits.ts'
+import { type Proposal, Proposals } from './proposals.ts'
+import { decodePlaces, encodeConfig } from './raft-schema.ts'
 import type { Service } from './service.ts'
 
-type Proposal<Command, Response> =
-  | { type: 'commands'; batch: CommandBatch<Command>; answer: BatchAnswer<Response> }
-  | { type: 'split'; key: Uint8Array; child: string; answer: (error: Error | null) => void }
+/** What a turn gathers from the ranges. */
+export interface Gathered {
+  /** For the next batch, by family. */
+  raft: Write[]
+  meta: Write[]
+  data: Write[]
+  /** Whose data it is. */
+  families: { family: Family; from: number; until: number }[]
+  /** The batch holds what a vote or an answer promises, or a client waits for: it is synced. */
+  sync: boolean
+  /** To be told once the batch has landed, in order. */
+  landings: Landing[]
+  /** What can be seen by now: all are observed, then all answered. */
+  shows: Show[]
+}
+
+export interface Landing {
+  host: Hosted
+  persisted: Persisted | null
+  promises: readonly Message[]
+  /** Index of the last entry whose writes are in the batch. */
+  applied: number
+}
+
+export interface Show {
+  observe(): void
+  answer(): void
+}
 
 /** What the store's loop needs of a range, whatever its service: all types are inside. */
 export interface Hosted {
   readonly descriptor: RangeDescriptor
+  readonly group: Group
   readonly halted: string | null
   readonly queued: number
   /** When timed work is due, ms since 1970; Infinity = none known. */
   readonly dueMs: number
-  /** Applies one entry of what is queued; its writes go to `batch`. Null where there was nothing to apply. */
-  turn(nowMs: number, batch: { data: Write[]; meta: Write[] }): Landing | null
-  /** Ends all that is queued with this error. */
+  /** Takes what consensus brings; `proposes`: what is queued first. */
+  advance(nowMs: number, gathered: Gathered, proposes: boolean): void
+  /** The batch of this landing is durable, as far as it was synced, and readable. */
+  landed(landing: Landing): void
+  send(message: Message): void
+  /** Ends all that is queued or under way with this error. */
   abort(error: BrokerError): void
 }
 
-/** What follows once the writes of a turn are durable and readable. Each is called once, all `observe` first. */
-export interface Landing {
-  observe(): void
-  answer(): void
-  abort(error: BrokerError): void
+interface Applied<Command, Response, Effect> {
+  outcome: Outcome<Response, Effect>
+  committed: boolean
+  /** Its writes must be in the engine before anybody is told. */
+  waits: boolean
+  proposal: Proposal<Command, Response> | null
 }
 
 const NO_ANSWER = () => {}
 
 /** Timed work is late by this at most: asking for it takes a look at the disk, which not every entry is worth. */
 const DUE_ASK_MS = 20
+/** Entries of a group under way: while the disk or the network is slow, the next ones gather. */
+const ENTRIES_UNDER_WAY_MAX = 4
 
-/** One range on this store: its queue, its machine, its observer. */
+/**
+ * Of log entries that need not be kept: of a replica that is alone, just what was last; in a group, what one that was
+ * away for a moment lacks, and what a follower has not answered, up to the third figure.
+ */
+const LOG_BYTES_KEPT = { alone: 1 << 20, group: 16 << 20, max: 64 << 20 }
+
+/** One range on this store: its queue, its group, its machine, its observer. */
 export class RangeHost<Command, Response, Query, Answer, Effect> implements Hosted {
   readonly range: Range<Command, Response, Query, Answer, Effect>
+  readonly group: Group
   dueMs = Number.POSITIVE_INFINITY
   readonly #service: Service<Command, Response, Query, Answer, Effect>
   readonly #observer: RangeObserver<Effect>
   readonly #limits: StoreLimits
-  readonly #queue = new Fifo<Proposal<Command, Response>>()
-  #commands = 0
-  #bytes = 0
+  readonly #proposals: Proposals<Command, Response, Query, Answer, Effect>
+  /** Proposed in this turn, not in the log yet. */
+  #asking = 0
+  /** In the log and not known to be committed, by index. */
+  readonly #underWay = new Map<number, { term: number; proposal: Proposal<Command, Response> }>()
+  /** Applied and not shown, in order. */
+  #unshown: Applied<Command, Response, Effect>[] = []
+  #landedIndex: number
+  #reads: { index: number; run: (error: BrokerError | null) => void }[] = []
+  #closed: BrokerError | null = null
 
   constructor(
     service: Service<Command, Response, Query, Answer, Effect>,
     range: Range<Command, Response, Query, Answer, Effect>,
+    group: Group,
     limits: StoreLimits,
   ) {
     this.#service = service
     this.#observer = service.observer
     this.range = range
+    this.group = group
     this.#limits = limits
+    this.#proposals = new Proposals(range, limits)
+    this.#landedIndex = range.applied.index
   }
 
   get descriptor(): RangeDescriptor {
@@ -68,56 +123,73 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   }
 
   get queued(): number {
-    return this.#queue.length
+    return this.#mayPropose ? this.#proposals.queued : 0
   }
 
   /** Commands and bytes under way. */
   get load(): { commands: number; bytes: number } {
-    return { commands: this.#commands, bytes: this.#bytes }
+    return this.#proposals.load
   }
 
   enqueue(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): BrokerError | null {
-    const error = this.range.check(batch.epochVersion, batch.keys)
-    if (error !== null) return error
-    const { commandsMax, bytesMax } = this.#limits
-    const bytes = this.#bytes + batch.bytes
-    if (this.#commands > 0 && (this.#commands + batch.run.count > commandsMax || bytes > bytesMax)) {
-      const message = `Cannot take commands for range "${this.descriptor.id}": ${this.#commands} with ${this.#bytes} bytes are under way`
-      return new BrokerError('OVERLOADED', message)
-    }
-    this.#commands += batch.run.count
-    this.#bytes = bytes
-    this.#queue.push({ type: 'commands', batch, answer })
-    return null
+    return this.#refusal() ?? this.#proposals.push(batch, answer)
   }
 
   enqueueSplit(key: Uint8Array, child: string, answer: (error: Error | null) => void): void {
-    this.#queue.push({ type: 'split', key, child, answer })
+    const error = this.#refusal()
+    if (error !== null) answer(error)
+    else this.#proposals.pushSplit(key, child, answer)
   }
 
-  turn(nowMs: number, batch: { data: Write[]; meta: Write[] }): Landing | null {
-    if (this.dueMs <= nowMs) this.#enqueueDue(nowMs)
-    const head = this.#queue.peek()
-    if (head === undefined) return null
-    const landing = head.type === 'split' ? this.#turnSplit(nowMs) : this.#turnCommands(nowMs)
-    if (landing === null) return null
-    for (const write of landing.outcome.writes) batch.data.push(write)
-    for (const write of landing.outcome.metaWrites) batch.meta.push(write)
-    return landing
+  /** Runs `run` when this replica may answer a linearizable read; true where that is now. */
+  read(run: (error: BrokerError | null) => void): boolean {
+    const { group } = this
+    if (group.sole && group.established) return true
+    const error = this.#refusal()
+    if (error !== null) run(error)
+    else if (!group.leads) this.#reads.push({ index: Number.POSITIVE_INFINITY, run })
+    else group.ask({ type: 'read' }, (asked) => this.#readAsked(asked, run))
+    return false
+  }
+
+  advance(nowMs: number, gathered: Gathered, proposes: boolean): void {
+    if (this.group.leads && proposes) {
+      if (this.dueMs <= nowMs) this.#enqueueDue(nowMs)
+      while (this.#mayPropose && this.#propose(nowMs)) {}
+    }
+    for (;;) {
+      const ready = this.group.take(gathered.raft)
+      this.#take(ready, nowMs, gathered)
+      if (!ready.more) break
+    }
+    this.#showWhatCanBe(gathered)
+    this.#runReads()
+    this.#compact(gathered)
+  }
+
+  landed({ persisted, applied }: Landing): void {
+    if (persisted !== null) this.group.persisted(persisted)
+    if (applied <= this.#landedIndex) return
+    this.#landedIndex = applied
+    this.range.landed(applied)
+  }
+
+  send(message: Message): void {
+    this.#service.send(this.group, message)
   }
 
   abort(error: BrokerError): void {
-    for (let proposal = this.#queue.shift(); proposal !== undefined; proposal = this.#queue.shift()) {
-      proposal.answer(error, [])
-    }
-    this.#commands = 0
-    this.#bytes = 0
+    this.#closed = error
+    this.#proposals.failQueued(error)
+    this.#failUnderWay(error)
+    for (const { proposal } of this.#unshown.splice(0)) if (proposal !== null) this.#proposals.fail(proposal, error)
+    for (const { run } of this.#reads.splice(0)) run(error)
   }
 
   /** Asks the service when timed work is due next. */
   scheduleDue(nowMs: number): void {
     this.#askedMs = nowMs
-    const dueMs = this.range.nextDueMs()
+    const dueMs = this.group.leads ? this.range.nextDueMs() : null
     this.dueMs = dueMs ?? Number.POSITIVE_INFINITY
     // Where the service names a time that is past but has nothing to do, it is not asked in a circle.
     if (this.#idleDue && this.dueMs <= nowMs) this.dueMs = nowMs + 1_000
@@ -128,12 +200,28 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   /** Timed work was proposed: there may be more of it. */
   #dueUnderWay = false
 
+  get #mayPropose(): boolean {
+    if (!this.group.leads) return false
+    return this.#underWay.size + this.#asking < (this.group.sole ? 1 : ENTRIES_UNDER_WAY_MAX)
+  }
+
+  /** Why nothing can be asked of this replica; null where it leads, or will at once. */
+  #refusal(): BrokerError | null {
+    if (this.#closed !== null) return this.#closed
+    if (this.group.leads || this.group.sole) return null
+    const store = this.group.leaderStore
+    const { id } = this.descriptor
+    const message =
+      store === null ? `Range "${id}" has no leader that is known here` : `Range "${id}" is led by store "${store}"`
+    return new BrokerError('NOT_LEADER', message, { hint: { store } })
+  }
+
   /** An entry may have brought timed work: the service is asked, but not for every entry. */
   #scheduleDueSoon(nowMs: number): void {
     const asks = this.#dueUnderWay || Math.abs(nowMs - this.#askedMs) >= DUE_ASK_MS
     this.#dueUnderWay = false
     if (asks) this.scheduleDue(nowMs)
-    else this.dueMs = Math.min(this.dueMs, this.#askedMs + DUE_ASK_MS)
+    else if (this.group.leads) this.dueMs = Math.min(this.dueMs, this.#askedMs + DUE_ASK_MS)
   }
 
   #enqueueDue(nowMs: number): void {
@@ -147,121 +235,219 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#dueUnderWay = true
     const run: Run = { stream: '', previous: 0, first: 0, count: commands.length, answered: 0 }
     const { id, epoch } = this.descriptor
-    this.#commands += commands.length
-    this.#queue.push({
-      type: 'commands',
-      batch: { range: id, epochVersion: epoch.version, run, keys: [], commands, bytes: 0 },
-      answer: NO_ANSWER,
-    })
+    const batch = { range: id, epochVersion: epoch.version, run, keys: [], commands, bytes: 0 }
+    this.#proposals.pushOwn(batch, NO_ANSWER)
   }
 
-  #turnSplit(nowMs: number): RangeLanding<Command, Response, Query, Answer, Effect> | null {
-    const proposal = this.#queue.shift()
-    if (proposal?.type !== 'split') return null
-    try {
-      const entry = this.range.proposeSplit(proposal.key, proposal.child, nowMs)
-      const outcome = this.range.apply(this.#asWritten(entry))
-      return new RangeLanding(this, outcome, [], proposal.answer)
-    } catch (error) {
-      proposal.answer(error as Error)
-      return null
-    }
-  }
-
-  #turnCommands(nowMs: number): RangeLanding<Command, Response, Query, Answer, Effect> | null {
-    const taken: { batch: CommandBatch<Command>; answer: BatchAnswer<Response> }[] = []
-    let count = 0
-    let bytes = 0
-    for (let head = this.#queue.peek(); head?.type === 'commands'; head = this.#queue.peek()) {
-      const { batch, answer } = head
-      const full =
-        count + batch.run.count > this.#limits.entryCommandsMax || bytes + batch.bytes > this.#limits.entryBytesMax
-      if (full && count > 0) break
-      this.#queue.shift()
-      // It waited: the boundary may be another one by now, the range may be halted.
-      const error = this.range.check(batch.epochVersion, batch.keys)
-      if (error !== null) {
-        this.release(batch)
-        answer(error, [])
-        continue
-      }
-      taken.push({ batch, answer })
-      count += batch.run.count
-      bytes += batch.bytes
-    }
-    if (taken.length === 0) return null
-    const commands = taken.length === 1 ? taken[0]!.batch.commands : taken.flatMap(({ batch }) => batch.commands)
-    const runs = taken.map(({ batch }) => batch.run)
-    const entry = this.#asWritten(this.range.propose(runs, commands, nowMs))
-    return new RangeLanding(this, this.range.apply(entry), taken, NO_ANSWER)
-  }
-
-  /** The entry as another replica would read it from the log, where that is to be proved; else as it is. */
-  #asWritten(entry: Entry<Command>): Entry<Command> {
-    if (!this.#service.decodeAlways) return entry
+  /** False where nothing is left to propose. */
+  #propose(nowMs: number): boolean {
+    const proposal = this.#proposals.next(nowMs)
+    if (proposal === null) return false
     const { coprocessor } = this.#service
-    const bytes = encodeEntry(entry, (commands) => coprocessor.encode(commands))
-    return decodeEntry(bytes.slice(), (payload) => coprocessor.decode(payload))
+    const data = encodeEntry(proposal.entry, (commands) => coprocessor.encode(commands))
+    if (this.#service.decodeAlways) {
+      proposal.entry = decodeEntry(data.slice(), (payload) => coprocessor.decode(payload))
+    }
+    this.#asking++
+    this.group.ask({ type: 'propose', data }, (asked) => this.#proposed(proposal, asked))
+    return true
   }
 
-  release(batch: CommandBatch<Command>): void {
-    this.#commands -= batch.run.count
-    this.#bytes -= batch.bytes
+  #proposed(proposal: Proposal<Command, Response>, asked: Asked): void {
+    this.#asking--
+    if (asked.type === 'accepted') this.#underWay.set(asked.index, { term: asked.term, proposal })
+    else if (asked.type === 'refused') this.#proposals.fail(proposal, new BrokerError(asked.code, asked.message))
   }
 
-  observe(outcome: Outcome<Response, Effect>): void {
-    this.range.landed(outcome.index)
+  #compact(gathered: Gathered): void {
+    const { log, alone } = this.group
+    const kept = alone ? LOG_BYTES_KEPT.alone : LOG_BYTES_KEPT.group
+    // Not for every entry, but for many at once.
+    if (log.bytes <= 2 * kept) return
+    const needed = log.bytes > LOG_BYTES_KEPT.max ? this.#landedIndex : this.group.neededFrom(this.#landedIndex)
+    gathered.raft.push(...log.compact(needed, kept))
+  }
+
+  #take(ready: Ready, nowMs: number, gathered: Gathered): void {
+    const before = this.range.applied.index
+    if (ready.leadership !== null) this.#ledBy(nowMs)
+    if (ready.entries.length > 0) this.#applyAhead(ready.entries, gathered)
+    let configs = 0
+    for (const entry of ready.committed) {
+      this.group.committed(entry)
+      if (entry.type === 'config') this.#configured(entry, ready.configs[configs++]!.config, gathered)
+      else this.#committed(entry, gathered)
+    }
+    for (const message of ready.messages) this.send(message)
+    const applied = this.range.applied.index
+    if (ready.persisted === null && ready.afterPersist.length === 0 && applied === before) return
+    if (ready.persisted !== null) gathered.sync = true
+    if (ready.persisted === null && applied === before) {
+      for (const message of ready.afterPersist) this.send(message)
+      return
+    }
+    gathered.landings.push({ host: this, persisted: ready.persisted, promises: ready.afterPersist, applied })
+  }
+
+  #ledBy(nowMs: number): void {
+    if (this.group.leads) return this.scheduleDue(nowMs)
+    this.dueMs = Number.POSITIVE_INFINITY
+    const error = this.#refusal()
+    // A sole voter leads again at once: what it holds is neither lost nor doubtful.
+    if (error === null) return
+    this.#proposals.failQueued(error)
+    for (const { run } of this.#reads.splice(0)) run(error)
+    const message = `Cannot tell what became of it: range "${this.descriptor.id}" has another leader`
+    this.#failUnderWay(new BrokerError('UNAVAILABLE', message, { hint: error.hint }))
+  }
+
+  /**
+   * What a sole voter writes is committed when it is written, so its effects go in the same batch: one write, and after a
+   * crash nothing to do again.
+   */
+  #applyAhead(entries: readonly LogEntry[], gathered: Gathered): void {
+    const { group, range } = this
+    if (!group.sole || !group.leads) return
+    for (const entry of entries) {
+      const follows = entry.index === range.applied.index + 1
+      if (!follows || entry.type === 'config' || range.halted !== null) return
+      if (!range.settled && this.#unshown.some((each) => each.committed)) return
+      const outcome = this.#apply(entry, true)
+      if (range.applied.index < entry.index) return
+      this.#keep(outcome, { committed: false, waits: true, proposal: null }, gathered)
+    }
+  }
+
+  #committed(entry: LogEntry, gathered: Gathered): void {
+    const proposal = this.#claim(entry)
+    const ahead = this.#unshown.find((each) => each.outcome.index === entry.index)
+    if (ahead !== undefined) {
+      ahead.committed = true
+      ahead.proposal = proposal
+      return
+    }
+    if (this.range.halted !== null) {
+      const { code, message } = this.range.check(-1, [])!
+      if (proposal !== null) this.#proposals.fail(proposal, new BrokerError(code, message))
+      return
+    }
+    const outcome = this.#apply(entry, false, proposal)
+    const halted = this.range.applied.index < entry.index
+    if (halted && proposal === null) return
+    const keeps = { committed: true, waits: outcome.child !== null, proposal }
+    if (halted) this.#unshown.push({ outcome, ...keeps })
+    else this.#keep(outcome, keeps, gathered)
+  }
+
+  #configured(entry: LogEntry, config: Ready['configs'][number]['config'], gathered: Gathered): void {
+    const { group, range } = this
+    const places = decodePlaces(entry.data)
+    group.learnPlaces(places)
+    group.configured(config)
+    const voters = new Set([...config.voters, ...config.outgoing])
+    const ids = new Set([...voters, ...config.learners, ...config.learnersNext])
+    const replicas: Replica[] = [...ids]
+      .sort((a, b) => a - b)
+      .map((replica) => {
+        const store = group.storeOf(replica)
+        assert(store !== undefined, `Replica ${replica} of range "${range.latest.id}" has a place`)
+        return { store, replica, role: voters.has(replica) ? 'voter' : 'learner' }
+      })
+    const outcome = range.applyReplicas(replicas)
+    const { service, id } = range.latest
+    outcome.metaWrites.push({ type: 'put', key: configKey(service, id), value: encodeConfig(config) })
+    this.#keep(outcome, { committed: true, waits: false, proposal: null }, gathered)
+  }
+
+  /** The proposal of this store that became `entry`; one of another term at its place is lost. */
+  #claim(entry: LogEntry): Proposal<Command, Response> | null {
+    const found = this.#underWay.get(entry.index)
+    if (found === undefined) return null
+    this.#underWay.delete(entry.index)
+    if (found.term === entry.term) return found.proposal
+    const message = `Range "${this.descriptor.id}" has another entry in this one's place`
+    this.#proposals.fail(
+      found.proposal,
+      new BrokerError('NOT_LEADER', message, { hint: { store: this.group.leaderStore } }),
+    )
+    return null
+  }
+
+  #apply(
+    entry: LogEntry,
+    ahead: boolean,
+    proposal: Proposal<Command, Response> | null = this.#underWay.get(entry.index)?.proposal ?? null,
+  ): Outcome<Response, Effect> {
+    if (entry.type === 'empty') return this.range.applyNothing(ahead)
+    const { coprocessor } = this.#service
+    const own = proposal?.entry ?? decodeEntry(entry.data, (payload) => coprocessor.decode(payload))
+    return this.range.apply(own, ahead)
+  }
+
+  #keep(
+    outcome: Outcome<Response, Effect>,
+    how: Omit<Applied<Command, Response, Effect>, 'outcome'>,
+    gathered: Gathered,
+  ): void {
+    for (const write of outcome.writes) gathered.data.push(write)
+    for (const write of outcome.metaWrites) gathered.meta.push(write)
+    if (outcome.child !== null) gathered.raft.push(...this.#service.beginChild(outcome.child))
+    this.#unshown.push({ outcome, ...how })
+  }
+
+  #showWhatCanBe(gathered: Gathered): void {
+    let count = 0
+    for (const { committed, waits, outcome } of this.#unshown) {
+      if (!committed || (waits && outcome.index > this.#landedIndex)) break
+      count++
+    }
+    if (count === 0) return
+    for (const applied of this.#unshown.splice(0, count)) {
+      const { outcome, proposal } = applied
+      const answer = proposal === null ? NO_ANSWER : () => this.#proposals.answer(proposal, outcome)
+      gathered.shows.push({ observe: () => this.#observe(outcome), answer })
+    }
+  }
+
+  #observe(outcome: Outcome<Response, Effect>): void {
     const { index, nowMs, writes, effects } = outcome
     if (writes.length > 0 || effects.length > 0) {
-      const reader = this.range.reader
-      this.#observer.applied(this.descriptor, { index, nowMs, writes, effects, leader: true, reader })
+      const { reader } = this.range
+      this.#observer.applied(this.descriptor, { index, nowMs, writes, effects, leader: this.group.leads, reader })
     }
     if (outcome.child !== null) this.#openChild(outcome.child)
     this.#scheduleDueSoon(nowMs)
   }
 
   #openChild(child: RangeChild): void {
-    const host = this.#service.openRange(child)
-    host.scheduleDue(child.applied.nowMs)
+    const host = this.#service.openChild(child, this.group.leads)
     const { reader } = host.range
     if (this.#observer.split !== undefined) this.#observer.split(this.descriptor, child.descriptor, reader)
     else this.#observer.opened(child.descriptor, reader)
   }
-}
 
-class RangeLanding<Command, Response, Query, Answer, Effect> implements Landing {
-  readonly outcome: Outcome<Response, Effect>
-  readonly #host: RangeHost<Command, Response, Query, Answer, Effect>
-  readonly #taken: readonly { batch: CommandBatch<Command>; answer: BatchAnswer<Response> }[]
-  readonly #answerSplit: (error: Error | null) => void
-
-  constructor(
-    host: RangeHost<Command, Response, Query, Answer, Effect>,
-    outcome: Outcome<Response, Effect>,
-    taken: readonly { batch: CommandBatch<Command>; answer: BatchAnswer<Response> }[],
-    answerSplit: (error: Error | null) => void,
-  ) {
-    this.#host = host
-    this.outcome = outcome
-    this.#taken = taken
-    this.#answerSplit = answerSplit
+  #readAsked(asked: Asked, run: (error: BrokerError | null) => void): void {
+    if (asked.type === 'refused') run(new BrokerError(asked.code, asked.message))
+    else if (asked.type === 'granted') this.#reads.push({ index: asked.index, run })
   }
 
-  observe(): void {
-    this.#host.observe(this.outcome)
+  /** Reads that came before a sole voter led wait for no index: it knows everything when it is established. */
+  #runReads(): void {
+    if (this.#reads.length === 0) return
+    const { index } = this.range.applied
+    const { established } = this.group
+    const waiting = this.#reads
+    this.#reads = []
+    for (const read of waiting) {
+      const known = read.index === Number.POSITIVE_INFINITY ? established : read.index <= index
+      if (known || this.range.halted !== null) read.run(null)
+      else this.#reads.push(read)
+    }
   }
 
-  answer(): void {
-    this.#taken.forEach(({ batch, answer }, i) => {
-      this.#host.release(batch)
-      const { error, responses } = this.outcome.runs[i]!
-      answer(error, responses)
-    })
-    this.#answerSplit(null)
-  }
-
-  abort(error: BrokerError): void {
-    for (const { answer } of this.#taken) answer(error, [])
-    this.#answerSplit(error)
+  #failUnderWay(error: BrokerError): void {
+    const lost = [...this.#underWay.values()]
+    this.#underWay.clear()
+    for (const { proposal } of lost) this.#proposals.fail(proposal, error)
   }
 }

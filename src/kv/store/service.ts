@@ -1,15 +1,18 @@
 import { assert } from '../../base/assert.ts'
+import type { Random } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { BatchAnswer, CommandBatch, QueryAnswer, QueryRequest, RangeTransport } from '../client/transport.ts'
 import { compareBytes, within } from '../engine/bytes.ts'
 import type { Engine, Write } from '../engine/engine.ts'
+import type { Message, RaftLimits } from '../raft/index.ts'
 import { engineReader } from '../range/boundary.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
-import { Range, type RangeChild } from '../range/range.ts'
+import { FIRST_INDEX, Range, type RangeChild } from '../range/range.ts'
 import {
   afterPrefix,
   answersOf,
   appliedKey,
+  configKey,
   decodeApplied,
   decodeDescriptor,
   decodeMark,
@@ -21,8 +24,11 @@ import {
   streamOf,
 } from '../range/schema.ts'
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
+import { Group, type Packet } from './group.ts'
 import { type Hosted, RangeHost } from './host.ts'
 import type { StoreLimits } from './limits.ts'
+import { decodeConfig } from './raft-schema.ts'
+import { configOf, RangeLog } from './range-log.ts'
 
 /** What a service's ranges need of their store. */
 export interface ServiceContext {
@@ -30,14 +36,26 @@ export interface ServiceContext {
   storeId: string
   limits: StoreLimits
   streamLimits: Partial<StreamLimits>
+  raftLimits: Partial<RaftLimits>
   codec: AnswerCodec | null
   decodeAlways: boolean
+  random: Random
   now(): number
+  send(store: string, packet: Packet): void
   /** This range has something queued. */
   wake(host: Hosted): void
   schedule(callback: () => void): void
   /** Why this store takes nothing any more; null while it does. */
   refusal(): BrokerError | null
+}
+
+/** Term of the state that a range begins with. */
+const FIRST_TERM = 1
+
+interface StoredRange {
+  descriptor: RangeDescriptor
+  applied: RangeChild['applied']
+  log: RangeLog
 }
 
 /**
@@ -70,31 +88,45 @@ export class Service<Command, Response, Query, Answer, Effect>
     return this.#hosts.values()
   }
 
-  /** Opens the ranges that are on disk, or creates the first ones, cut at `splits`: their records, to be written. */
-  open(splits: readonly Uint8Array[]): Write[] {
-    const children = this.#load()
-    const writes = children.length > 0 ? [] : this.#create(splits, children)
-    for (const child of children) this.openRange(child)
-    for (const host of this.#hosts.values()) {
-      this.observer.opened(host.descriptor, host.range.reader)
-      host.scheduleDue(0)
-    }
-    return writes
+  host(range: string): Hosted | undefined {
+    return this.#hosts.get(range)
   }
 
-  openRange(child: { descriptor: RangeDescriptor; applied: RangeChild['applied']; streams?: RangeChild['streams'] }) {
-    const { engine, codec, streamLimits, limits } = this.#context
-    const { descriptor, applied } = child
-    assert(!this.#hosts.has(descriptor.id), `Range "${descriptor.id}" is here once`)
-    const landed = engineReader(engine, this.coprocessor.service)
-    const range = new Range(
-      { coprocessor: this.coprocessor, descriptor, applied, landed, codec, limits: streamLimits },
-      child.streams,
-    )
-    if (child.streams === undefined) this.#loadStreams(range)
-    const host = new RangeHost(this, range, limits)
-    this.#hosts.set(descriptor.id, host)
+  /**
+   * Opens the ranges that are on disk, or creates the first ones, cut at `splits`. What is to be written goes to `meta`
+   * and `raft`.
+   */
+  open(splits: readonly Uint8Array[], meta: Write[], raft: Write[]): void {
+    const stored = this.#load(meta, raft)
+    if (stored.length === 0) this.#create(splits, stored, meta, raft)
+    for (const each of stored) this.#openRange(each)
+    for (const host of this.#hosts.values()) {
+      this.observer.opened(host.descriptor, host.range.reader)
+      this.#electSole(host)
+    }
+  }
+
+  /** A child's records in family `raft`, which go in the batch that splits off its keys. */
+  beginChild({ descriptor, applied }: RangeChild): Write[] {
+    return RangeLog.begin(this.#context.engine, descriptor.id, applied.index, FIRST_TERM).writes
+  }
+
+  /** Hosts a child whose records have landed. `leads`: its parent's replica here did. */
+  openChild(child: RangeChild, leads: boolean): RangeHost<Command, Response, Query, Answer, Effect> {
+    const { id } = child.descriptor
+    const log = RangeLog.open(this.#context.engine, id)
+    assert(log !== null, `The log of range "${id}" was begun with it`)
+    const host = this.#openRange({ ...child, log }, child.streams)
+    // The others have the same state, and will have their say: it is only the one who asks first.
+    if (leads) host.group.step({ type: 'campaign' })
+    this.#context.wake(host)
     return host
+  }
+
+  /** Sends a raft message to where its replica is; without a place it is lost, as any message may be. */
+  send(group: Group, message: Message): void {
+    const store = group.storeOf(message.to)
+    if (store !== undefined) this.#context.send(store, group.packet(message))
   }
 
   close(): void {
@@ -120,14 +152,7 @@ export class Service<Command, Response, Query, Answer, Effect>
   }
 
   query(_store: string, request: QueryRequest<Query>, answer: QueryAnswer<Answer>): void {
-    this.#context.schedule(() => {
-      try {
-        answer(null, this.#read(request))
-      } catch (error) {
-        if (error instanceof BrokerError) answer(error, null)
-        else answer(new BrokerError('INVALID_ARGUMENT', 'Cannot read: the query failed', { cause: error }), null)
-      }
-    })
+    this.#context.schedule(() => this.#query(request, answer))
   }
 
   landscape(): readonly RangeDescriptor[] {
@@ -138,32 +163,93 @@ export class Service<Command, Response, Query, Answer, Effect>
     this.#context.schedule(flush)
   }
 
-  #read(request: QueryRequest<Query>): Answer {
+  #query(request: QueryRequest<Query>, answer: QueryAnswer<Answer>): void {
     const host = this.#hosts.get(request.range)
-    const refusal = this.#context.refusal()
-    if (refusal !== null) throw refusal
-    if (host === undefined) throw this.#notFound(`"${request.range}"`)
-    const error = host.range.checkQuery(request.epochVersion, request.key)
-    // A halted range still shows what it had applied to those who ask for no more.
-    if (error !== null && (error.code !== 'RANGE_HALTED' || request.linearizable)) throw error
-    return host.range.query(request.query, this.#context.now())
+    const refusal = this.#context.refusal() ?? (host === undefined ? this.#notFound(`"${request.range}"`) : null)
+    if (refusal !== null) return answer(refusal, null)
+    const run = (error: BrokerError | null) => {
+      if (error !== null) answer(error, null)
+      else this.#read(host!, request, answer)
+    }
+    if (!request.linearizable || host!.read(run)) run(null)
+    else this.#context.wake(host!)
   }
 
-  #load(): { descriptor: RangeDescriptor; applied: RangeChild['applied'] }[] {
+  #read(
+    { range }: RangeHost<Command, Response, Query, Answer, Effect>,
+    request: QueryRequest<Query>,
+    answer: QueryAnswer<Answer>,
+  ): void {
+    const error = range.checkQuery(request.epochVersion, request.key)
+    // A halted range still shows what it had applied to those who ask for no more.
+    if (error !== null && (error.code !== 'RANGE_HALTED' || request.linearizable)) return answer(error, null)
+    let found: Answer
+    try {
+      found = range.query(request.query, this.#context.now())
+    } catch (cause) {
+      const failed = new BrokerError('INVALID_ARGUMENT', 'Cannot read: the query failed', { cause })
+      return answer(cause instanceof BrokerError ? cause : failed, null)
+    }
+    answer(null, found)
+  }
+
+  #openRange({ descriptor, applied, log }: StoredRange, streams?: RangeChild['streams']) {
+    const { engine, codec, streamLimits, limits, storeId, random, raftLimits } = this.#context
+    const { id, service } = descriptor
+    assert(!this.#hosts.has(id), `Range "${id}" is here once`)
+    const landed = engineReader(engine, service)
+    const range = new Range(
+      { coprocessor: this.coprocessor, descriptor, applied, landed, codec, limits: streamLimits },
+      streams,
+    )
+    if (streams === undefined) this.#loadStreams(range)
+    const own = descriptor.replicas.find(({ store }) => store === storeId)
+    assert(own !== undefined, `Store "${storeId}" is a replica of range "${id}", which is in its folder`)
+    const stored = engine.get('meta', configKey(service, id))
+    const config = stored === undefined ? configOf(descriptor.replicas) : decodeConfig(stored)
+    const group = new Group({
+      ...{ range: id, replica: own.replica, replicas: descriptor.replicas, log, config, applied: applied.index },
+      ...{ random, limits: raftLimits },
+    })
+    const host = new RangeHost(this, range, group, limits)
+    this.#hosts.set(id, host)
+    return host
+  }
+
+  /** Nobody else could lead: it need not wait for a timeout. */
+  #electSole(host: Hosted): void {
+    if (host.group.sole) host.group.step({ type: 'campaign' })
+    this.#context.wake(host)
+  }
+
+  #load(meta: Write[], raft: Write[]): StoredRange[] {
     const { engine } = this.#context
     const { service } = this.coprocessor
     const prefix = servicePrefix(service)
     const cursor = engine.cursor('meta', { start: prefix, end: afterPrefix(prefix) })
-    const found: { descriptor: RangeDescriptor; applied: RangeChild['applied'] }[] = []
+    const found: StoredRange[] = []
     while (cursor.next()) {
       if (recordOf(cursor.key, service).kind !== 'd') continue
       const descriptor = decodeDescriptor(cursor.value)
       const applied = engine.get('meta', appliedKey(service, descriptor.id))
       assert(applied !== undefined, `Range "${descriptor.id}" has no applied state`)
-      found.push({ descriptor, applied: decodeApplied(applied) })
+      found.push(this.#withLog(descriptor, decodeApplied(applied), meta, raft))
     }
     cursor.close()
     return found
+  }
+
+  /** A folder of before there were logs has none: its log begins with what was applied. */
+  #withLog(descriptor: RangeDescriptor, stored: RangeChild['applied'], meta: Write[], raft: Write[]): StoredRange {
+    const { engine } = this.#context
+    const { id, service } = descriptor
+    const log = RangeLog.open(engine, id)
+    if (log !== null) return { descriptor, applied: stored, log }
+    const applied = { ...stored, index: Math.max(FIRST_INDEX, stored.index) }
+    meta.push({ type: 'put', key: appliedKey(service, id), value: encodeApplied(applied) })
+    const begun = RangeLog.begin(engine, id, applied.index, FIRST_TERM)
+    raft.push(...begun.writes)
+    return { descriptor, applied, log: begun.log }
   }
 
   #loadStreams(range: Range<Command, Response, Query, Answer, Effect>): void {
@@ -180,14 +266,10 @@ export class Service<Command, Response, Query, Answer, Effect>
     cursor.close()
   }
 
-  #create(
-    splits: readonly Uint8Array[],
-    children: { descriptor: RangeDescriptor; applied: RangeChild['applied'] }[],
-  ): Write[] {
+  #create(splits: readonly Uint8Array[], found: StoredRange[], meta: Write[], raft: Write[]): void {
     const { service } = this.coprocessor
-    const writes: Write[] = []
     const keys = [...splits].sort(compareBytes)
-    const applied = { index: 0, nowMs: 0, hash: 0 }
+    const applied = { index: FIRST_INDEX, nowMs: 0, hash: 0 }
     for (let i = 0; i <= keys.length; i++) {
       const descriptor: RangeDescriptor = {
         id: `${service}-${i + 1}`,
@@ -197,11 +279,12 @@ export class Service<Command, Response, Query, Answer, Effect>
         end: keys[i],
         replicas: [{ store: this.#context.storeId, replica: 1, role: 'voter' }],
       }
-      children.push({ descriptor, applied })
-      writes.push({ type: 'put', key: descriptorKey(service, descriptor.id), value: encodeDescriptor(descriptor) })
-      writes.push({ type: 'put', key: appliedKey(service, descriptor.id), value: encodeApplied(applied) })
+      meta.push({ type: 'put', key: descriptorKey(service, descriptor.id), value: encodeDescriptor(descriptor) })
+      meta.push({ type: 'put', key: appliedKey(service, descriptor.id), value: encodeApplied(applied) })
+      const { log, writes } = RangeLog.begin(this.#context.engine, descriptor.id, FIRST_INDEX, FIRST_TERM)
+      raft.push(...writes)
+      found.push({ descriptor, applied, log })
     }
-    return writes
   }
 
   #notFound(which: string): BrokerError {

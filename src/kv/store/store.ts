@@ -8,10 +8,12 @@ import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import type { RangeClient } from '../client/client.ts'
 import { type ClientLimits, RoutedClient } from '../client/routed-client.ts'
 import type { RangeTransport } from '../client/transport.ts'
-import { type Batch, type Engine, FAMILIES, type Family, type Write } from '../engine/engine.ts'
+import { type Batch, type Engine, FAMILIES } from '../engine/engine.ts'
+import type { RaftLimits } from '../raft/index.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
-import type { Hosted, Landing } from './host.ts'
+import type { Packet } from './group.ts'
+import type { Gathered, Hosted, Landing } from './host.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
 import { judgePressure, PRESSURE_LIMITS, type PressureLimits } from './pressure.ts'
 import { Service } from './service.ts'
@@ -31,6 +33,9 @@ export interface StoreOptions {
   limits?: Partial<StoreLimits>
   streamLimits?: Partial<StreamLimits>
   pressureLimits?: Partial<PressureLimits>
+  raftLimits?: Partial<RaftLimits>
+  /** Takes packets for other stores; may lose, delay and repeat them. Default: there is no other store. */
+  send?: (store: string, packets: readonly Packet[]) => void
 }
 
 export interface ServeOptions<Command> {
@@ -51,6 +56,10 @@ export interface RangeStats {
   bytes: number
   streams: number
   halted: string | null
+  leads: boolean
+  term: number
+  /** Bytes of the log entries kept. */
+  logBytes: number
 }
 
 type AnyService = Service<never, unknown, never, unknown, unknown>
@@ -59,15 +68,19 @@ type AnyService = Service<never, unknown, never, unknown, unknown>
 const DUE_WAIT_MS_MAX = 60_000
 const WATCH_MS = 1_000
 
+/** Raft's unit of time. */
+const TICK_MS = 100
+
 /**
  * The ranges of one node, all services: one loop.
  *
- * A turn takes what is queued for every range, applies one entry for each, and writes everything in ONE batch with ONE
- * sync; when it is durable and readable, observers are told, then commands are answered. While a batch is under way the
- * next one gathers, so that a slow disk makes larger batches.
+ * A turn takes what is queued for every range, and what consensus brings, and gathers everything that is to be written in
+ * ONE batch with ONE sync. When that is durable and readable, what waits for it goes on: answers to other stores, entries
+ * that are committed by it, then observers, then those who asked. While a batch is under way the next one gathers, so that
+ * a slow disk makes larger batches.
  *
- * Each range has a single replica, whose log is the batch itself: an entry is committed by the write that holds its
- * outcome, and no entry is kept.
+ * A sole voter's entry and its effects are in the same batch. In a group an entry is written first; its effects, once it
+ * is committed, are seen at once and go with a later batch, and after a crash are found again from the log.
  */
 export class Store implements MetricSource {
   readonly #options: StoreOptions
@@ -79,8 +92,10 @@ export class Store implements MetricSource {
   readonly #clients: RangeClient<never, unknown, never, unknown>[] = []
   #calls: (() => void)[] = []
   #ready = new Set<Hosted>()
-  /** Records of new ranges, for the next batch. */
-  #records: Write[] = []
+  /** For the next batch. */
+  #gathered: Gathered = nothing()
+  readonly #outgoing = new Map<string, Packet[]>()
+  #stopTicks: (() => void) | null = null
   #scheduled = false
   #writing = false
   #state: 'open' | 'closing' | 'closed' | 'failed' = 'open'
@@ -135,6 +150,9 @@ export class Store implements MetricSource {
       storeId: this.#options.storeId,
       limits: this.#limits,
       streamLimits: this.#options.streamLimits ?? {},
+      raftLimits: this.#options.raftLimits ?? {},
+      random: this.#options.random,
+      send: (store, packet) => this.#send(store, packet),
       codec: this.#engine.persistent ? ANSWERS : null,
       decodeAlways: this.#options.decodeAlways ?? false,
       now: () => this.#clock.now(),
@@ -143,9 +161,8 @@ export class Store implements MetricSource {
       refusal: () => this.#refusal(),
     })
     this.#services.set(coprocessor.service, service as unknown as AnyService)
-    this.#records.push(...service.open(initialSplits))
-    if (this.#records.length > 0) this.#schedule()
-    this.#setDueTimer()
+    service.open(initialSplits, this.#gathered.meta, this.#gathered.raft)
+    this.#schedule()
     return service
   }
 
@@ -163,9 +180,20 @@ export class Store implements MetricSource {
   ranges(): RangeStats[] {
     const stats: RangeStats[] = []
     for (const service of this.#services.values()) {
-      for (const { range, descriptor, halted, load } of service.hosts) {
+      for (const { range, descriptor, halted, load, group } of service.hosts) {
         const { index, hash } = range.applied
-        stats.push({ descriptor, index, hash, ...load, streams: range.streams.size, halted })
+        const { leads, term, log } = group
+        stats.push({
+          descriptor,
+          index,
+          hash,
+          ...load,
+          streams: range.streams.size,
+          halted,
+          leads,
+          term,
+          logBytes: log.bytes,
+        })
       }
     }
     return stats
@@ -189,11 +217,14 @@ export class Store implements MetricSource {
     for (const family of FAMILIES) {
       sink.gauge('flockmq_store_bytes', 'Bytes of keys and values', bytes[family], { family })
     }
-    for (const { descriptor, index, commands, bytes: queued, halted } of this.ranges()) {
+    for (const { descriptor, index, commands, bytes: queued, halted, leads, term, logBytes } of this.ranges()) {
       const labels = { range: descriptor.id }
       sink.counter('flockmq_range_entries_total', 'Entries applied', index, labels)
       sink.gauge('flockmq_range_queued_commands', 'Commands under way', commands, labels)
       sink.gauge('flockmq_range_queued_bytes', 'Bytes of commands under way', queued, labels)
+      sink.gauge('flockmq_range_leader', '1 where this node leads the range', leads ? 1 : 0, labels)
+      sink.gauge('flockmq_range_term', 'Term of the range', term, labels)
+      sink.gauge('flockmq_range_log_bytes', 'Bytes of log entries kept', logBytes, labels)
       sink.gauge('flockmq_range_halted', '1 where the range is halted', halted === null ? 0 : 1, labels)
     }
   }
@@ -204,8 +235,7 @@ export class Store implements MetricSource {
     if (this.#state === 'open') this.#state = 'closing'
     if (this.#busy()) await new Promise<void>((resolve) => this.#idle.push(resolve))
     this.#state = 'closed'
-    this.#stopDue?.()
-    this.#stopWatch?.()
+    this.#stopTimers()
     for (const client of this.#clients) await client.close()
     for (const service of this.#services.values()) service.close()
     this.#services.clear()
@@ -214,10 +244,21 @@ export class Store implements MetricSource {
   /** Ends this store as a crash would: nobody hears of it again. For simulations. */
   abandon(): void {
     this.#state = 'closed'
-    this.#stopDue?.()
-    this.#stopWatch?.()
+    this.#stopTimers()
     this.#calls = []
     this.#ready.clear()
+  }
+
+  /** Takes packets of another store. What concerns no range here is lost. */
+  receive(from: string, packets: readonly Packet[]): void {
+    if (this.#state === 'closed' || this.#state === 'failed') return
+    for (const { range, message } of packets) {
+      const host = this.#hostOf(range)
+      if (host === undefined) continue
+      host.group.heardFrom(message.from, from)
+      host.group.step({ type: 'message', message })
+      this.#wake(host)
+    }
   }
 
   /** Looks at the disk once a second. */
@@ -257,67 +298,82 @@ export class Store implements MetricSource {
     if (this.#writing || this.#state === 'closed' || this.#state === 'failed') return
     const nowMs = this.#clock.now()
     if (this.#dueFired) this.#wakeDue(nowMs)
-    const ready = this.#ready
-    this.#ready = new Set()
-    const landings: Landing[] = []
-    const batch: Batch = { writes: [], sync: true }
-    this.#addWrites(batch, 'meta', this.#records)
-    this.#records = []
-    for (const host of ready) {
-      const landing = this.#turnRange(host, nowMs, batch)
-      if (landing !== null) landings.push(landing)
-      if (host.queued > 0) this.#wake(host)
-    }
-    if (batch.writes.length > 0 || landings.length > 0) this.#write(batch, landings)
-    else this.#afterTurn()
+    this.#advance(nowMs, true)
+    this.#writeGathered()
+    this.#afterTurn()
   }
 
-  #turnRange(host: Hosted, nowMs: number, batch: Batch): Landing | null {
+  /** Lets every range go on that has something to do; `proposes`: what was asked for begins too. */
+  #advance(nowMs: number, proposes: boolean): void {
+    const ready = this.#ready
+    this.#ready = new Set()
+    for (const host of ready) {
+      // What waits for the disk alone gathers until the disk is free.
+      if (this.#writing && host.group.alone) this.#ready.add(host)
+      else this.#advanceRange(host, nowMs, proposes)
+    }
+    const { shows } = this.#gathered
+    if (shows.length > 0) {
+      this.#gathered.shows = []
+      for (const show of shows) show.observe()
+      for (const show of shows) show.answer()
+    }
+    this.#sendOutgoing()
+  }
+
+  #advanceRange(host: Hosted, nowMs: number, proposes: boolean): void {
     const wasHalted = host.halted !== null
-    const writes = { data: [] as Write[], meta: [] as Write[] }
-    const landing = host.turn(nowMs, writes)
-    this.#addWrites(batch, host.descriptor.service, writes.data)
-    this.#addWrites(batch, 'meta', writes.meta)
+    const { data } = this.#gathered
+    const from = data.length
+    host.advance(nowMs, this.#gathered, proposes)
+    this.#gathered.families.push({ family: host.descriptor.service, until: data.length, from })
+    if (host.queued > 0) this.#ready.add(host)
     if (host.halted !== null && !wasHalted) {
       this.#options.log.error({ range: host.descriptor.id, reason: host.halted }, 'A range is halted')
     }
-    return landing
+    if (!host.group.alone && !host.group.quiescent) this.#startTicks()
   }
 
-  #addWrites(batch: Batch, family: Family, writes: readonly Write[]): void {
-    for (const write of writes) batch.writes.push({ family, write })
-  }
-
-  #write(batch: Batch, landings: readonly Landing[]): void {
+  #writeGathered(): void {
+    const gathered = this.#gathered
+    if (this.#writing || !hasWrites(gathered)) return
+    const { landings } = gathered
+    this.#gathered = nothing()
     this.#writing = true
-    this.#engine.write(batch).then(
+    this.#engine.write({ writes: inFamilies(gathered), sync: gathered.sync }).then(
       () => this.#landed(landings),
-      (error: Error) => this.#fail(error, landings),
+      (error: Error) => this.#fail(error),
     )
   }
 
   #landed(landings: readonly Landing[]): void {
     this.#writing = false
     if (this.#state === 'closed') return
-    for (const landing of landings) landing.observe()
-    for (const landing of landings) landing.answer()
+    for (const landing of landings) {
+      landing.host.landed(landing)
+      for (const message of landing.promises) landing.host.send(message)
+      this.#ready.add(landing.host)
+    }
+    // At once: who waits for this batch shall not wait for the next turn too. What is new may gather until then.
+    this.#advance(this.#clock.now(), false)
     this.#afterTurn()
   }
 
   #afterTurn(): void {
     this.#setDueTimer()
-    if (this.#ready.size > 0 || this.#calls.length > 0) this.#schedule()
+    if (!this.#writing && (hasWrites(this.#gathered) || this.#ready.size > 0)) this.#schedule()
+    else if (this.#calls.length > 0) this.#schedule()
     if (!this.#busy()) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  #fail(error: Error, landings: readonly Landing[]): void {
+  #fail(error: Error): void {
     this.#writing = false
     if (this.#state === 'closed') return
     this.#state = 'failed'
     const message = `Store "${this.#options.storeId}" stopped: a write failed (${error.message}); restart it with a working disk`
     this.#failure = new BrokerError('STORAGE_FAILED', message, { cause: error })
     this.#options.log.error({ err: error }, 'A write failed: the store stops')
-    for (const landing of landings) landing.abort(this.#failure)
+    this.#stopTimers()
     for (const service of this.#services.values()) for (const host of service.hosts) host.abort(this.#failure)
     for (const resolve of this.#idle.splice(0)) resolve()
     this.#options.fatal?.(error)
@@ -325,7 +381,8 @@ export class Store implements MetricSource {
 
   #busy(): boolean {
     if (this.#state === 'failed' || this.#state === 'closed') return false
-    return this.#writing || this.#ready.size > 0 || this.#calls.length > 0
+    if (hasWrites(this.#gathered)) return true
+    return this.#writing || this.#scheduled || this.#ready.size > 0 || this.#calls.length > 0
   }
 
   #refusal(): BrokerError | null {
@@ -361,11 +418,72 @@ export class Store implements MetricSource {
     })
   }
 
+  #hostOf(range: string): Hosted | undefined {
+    for (const service of this.#services.values()) {
+      const host = service.host(range)
+      if (host !== undefined) return host
+    }
+    return undefined
+  }
+
+  #send(store: string, packet: Packet): void {
+    const packets = this.#outgoing.get(store)
+    if (packets === undefined) this.#outgoing.set(store, [packet])
+    else packets.push(packet)
+  }
+
+  /** What one turn brings for a store travels together. */
+  #sendOutgoing(): void {
+    if (this.#outgoing.size === 0) return
+    for (const [store, packets] of this.#outgoing) this.#options.send?.(store, packets)
+    this.#outgoing.clear()
+  }
+
+  /** Time for the groups: none passes for who is alone, or sleeps. */
+  #startTicks(): void {
+    if (this.#stopTicks !== null || this.#state === 'closed') return
+    this.#stopTicks = this.#clock.after(TICK_MS, () => {
+      this.#stopTicks = null
+      for (const service of this.#services.values()) {
+        for (const host of service.hosts) {
+          if (host.group.alone || host.group.quiescent) continue
+          host.group.step({ type: 'tick' })
+          this.#wake(host)
+        }
+      }
+    })
+  }
+
+  #stopTimers(): void {
+    this.#stopDue?.()
+    this.#stopWatch?.()
+    this.#stopTicks?.()
+  }
+
   #randomName(length: number): string {
     let name = ''
     for (let i = 0; i < length; i++) name += this.#options.random.below(36).toString(36)
     return name
   }
+}
+
+function nothing(): Gathered {
+  return { raft: [], meta: [], data: [], families: [], sync: false, landings: [], shows: [] }
+}
+
+function hasWrites({ raft, meta, data, landings }: Gathered): boolean {
+  return raft.length > 0 || meta.length > 0 || data.length > 0 || landings.length > 0
+}
+
+/** The writes with their families: the log first, as it tells the story. */
+function inFamilies({ raft, meta, data, families }: Gathered): Batch['writes'] {
+  const writes: Batch['writes'] = []
+  for (const write of raft) writes.push({ family: 'raft', write })
+  for (const { family, from, until } of families) {
+    for (let i = from; i < until; i++) writes.push({ family, write: data[i]! })
+  }
+  for (const write of meta) writes.push({ family: 'meta', write })
+  return writes
 }
 
 /** Answers on disk: any structured value. */

@@ -43,20 +43,52 @@ function setup(limits: Partial<StreamLimits> = {}, descriptor = DESCRIPTOR) {
   const append = (key: string, word: string): ToyCommand => ({ type: 'append', key, word })
   const apply = (runs: Run[], commands: ToyCommand[], nowMs = 1_000) =>
     range.apply(range.propose(runs, commands, nowMs))
-  return { engine, toy, range, append, apply }
+  const applyAhead = (runs: Run[], commands: ToyCommand[]) => range.apply(range.propose(runs, commands, 1_000), true)
+  return { engine, toy, range, append, apply, applyAhead }
 }
 const run = (previous: number, first: number, count: number, answered = 0, stream = 'c.1'): Run => ({
   ...{ stream, previous, first, count, answered },
 })
 
 describe('range', () => {
-  test('an entry sees the writes of earlier ones that have not landed; a query does not', () => {
+  test('an entry sees the writes of earlier ones that have not landed; so does a query', () => {
     const { range, append, apply } = setup()
     apply([run(0, 1, 1)], [append('a', 'x')])
     const { runs } = apply([run(1, 2, 1)], [append('a', 'y')])
     expect(runs).toEqual([{ error: null, responses: [{ length: 2, nowMs: 1_000 }] }])
-    expect(range.query({ key: 'a' }, 0)).toBeNull()
+    expect(range.query({ key: 'a' }, 0)).toBe('x y')
     expect(range.applied.index).toBe(2)
+    expect(range.settled).toBe(false)
+  })
+
+  test('what is applied before it is committed is hidden from queries until it has landed', () => {
+    const { range, append, applyAhead } = setup()
+    const { reader } = range
+    applyAhead([run(0, 1, 1)], [append('a', 'x')])
+    const { runs } = applyAhead([run(1, 2, 1)], [append('a', 'y')])
+    expect(runs).toEqual([{ error: null, responses: [{ length: 2, nowMs: 1_000 }] }])
+    expect(range.query({ key: 'a' }, 0)).toBeNull()
+    expect(reader.get(bytes('ka'))).toBeUndefined()
+    range.landed(2)
+    expect(range.settled).toBe(true)
+  })
+
+  test('what was to be seen is never hidden again', () => {
+    const { append, apply, applyAhead } = setup()
+    apply([run(0, 1, 1)], [append('a', 'x')])
+    expect(() => applyAhead([run(1, 2, 1)], [append('a', 'y')])).toThrow('hidden')
+  })
+
+  test('a change of the replicas is told once it has landed, and entries without commands only count', () => {
+    const { range } = setup()
+    const replicas = [...DESCRIPTOR.replicas, { store: 's2', replica: 2, role: 'learner' as const }]
+    const { index, metaWrites } = range.applyReplicas(replicas)
+    expect(metaWrites).toHaveLength(2)
+    expect(range.latest).toMatchObject({ replicas, epoch: { version: 1, confVersion: 2 } })
+    expect(range.descriptor.replicas).toHaveLength(1)
+    expect(range.applyNothing()).toMatchObject({ index: index + 1, writes: [] })
+    range.landed(index)
+    expect(range.descriptor).toBe(range.latest)
   })
 
   test('a repetition gets the first answer, also in the same entry, and writes nothing', () => {

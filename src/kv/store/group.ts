@@ -1,0 +1,202 @@
+import type { Random } from '../../base/clock.ts'
+import type { ErrorCode } from '../../base/errors.ts'
+import type { Write } from '../engine/engine.ts'
+import {
+  type ConfState,
+  type Entry,
+  type Input,
+  type Message,
+  type PeerStatus,
+  type Persisted,
+  type RaftLimits,
+  RaftNode,
+  type Ready,
+  type Status,
+} from '../raft/index.ts'
+import type { Replica } from '../range/coprocessor.ts'
+import type { RangeLog } from './range-log.ts'
+
+/** A raft message on its way, with the addresses that raft does not know. */
+export interface Packet {
+  range: string
+  message: Message
+}
+
+export interface GroupOptions {
+  range: string
+  replica: number
+  replicas: readonly Replica[]
+  log: RangeLog
+  config: ConfState
+  /** Index of the last entry applied. */
+  applied: number
+  random: Random
+  limits?: Partial<RaftLimits>
+}
+
+/** What became of a request: the entry's place, or why there is none. */
+export type Asked =
+  | { type: 'accepted'; index: number; term: number }
+  | { type: 'granted'; index: number }
+  | { type: 'refused'; code: ErrorCode; message: string }
+
+/** This store's part in the group of one range: the Raft machine, its log, and where the others are. */
+export class Group {
+  readonly replica: number
+  readonly log: RangeLog
+  readonly #range: string
+  readonly #raft: RaftNode
+  readonly #stores = new Map<number, string>()
+  readonly #asked = new Map<number, (asked: Asked) => void>()
+  #config: ConfState
+  #contexts = 0
+  #leads = false
+  #term: number
+  #leader: number | null = null
+  #established = false
+
+  constructor({ range, replica, replicas, log, config, applied, random, limits }: GroupOptions) {
+    this.#range = range
+    this.replica = replica
+    this.log = log
+    this.#config = config
+    this.#term = log.hardState.term
+    this.learnPlaces(replicas)
+    const { hardState } = log
+    this.#raft = new RaftNode({ id: replica, storage: log, random, hardState, applied, config, limits: limits ?? {} })
+    log.cached = !this.alone
+  }
+
+  get config(): ConfState {
+    return this.#config
+  }
+
+  get leads(): boolean {
+    return this.#leads
+  }
+
+  get term(): number {
+    return this.#term
+  }
+
+  /** It leads, and knows all that the leaders before it have committed. */
+  get established(): boolean {
+    return this.#established
+  }
+
+  /** The only voter: what it has written is committed. */
+  get sole(): boolean {
+    const { voters, outgoing } = this.#config
+    return voters.length === 1 && voters[0] === this.replica && outgoing.length === 0
+  }
+
+  /** Sole, and nobody follows: there is nothing to send, and nobody to hear from. */
+  get alone(): boolean {
+    return this.sole && this.#config.learners.length === 0
+  }
+
+  get quiescent(): boolean {
+    return this.#raft.quiescent
+  }
+
+  /** Where the leader is, as far as known. */
+  get leaderStore(): string | null {
+    return this.#leader === null ? null : (this.#stores.get(this.#leader) ?? null)
+  }
+
+  storeOf(replica: number): string | undefined {
+    return this.#stores.get(replica)
+  }
+
+  /** Places are only added: whoever was removed may still be told so. */
+  learnPlaces(places: readonly { replica: number; store: string }[]): void {
+    for (const { replica, store } of places) this.#stores.set(replica, store)
+  }
+
+  /** Where a message came from is where its sender is, also before this replica knows the group. */
+  heardFrom(replica: number, store: string): void {
+    if (!this.#stores.has(replica)) this.#stores.set(replica, store)
+  }
+
+  step(input: Exclude<Input, { context: number }>): void {
+    this.#raft.step(input)
+  }
+
+  /**
+   * `asked` is called from within {@link take}; a handover is granted when this replica leads no more, and forgotten
+   * where that never comes.
+   */
+  ask(
+    request:
+      | { type: 'propose'; data: Uint8Array }
+      | Omit<Extract<Input, { type: 'change' }>, 'context'>
+      | { type: 'read' }
+      | { type: 'transfer'; to: number },
+    asked: (asked: Asked) => void,
+  ): void {
+    const context = ++this.#contexts
+    this.#asked.set(context, asked)
+    this.#raft.step({ ...request, context } as Input)
+  }
+
+  /** Takes what is pending. Entries and hard state go to `writes`; whoever asked has an answer afterwards. */
+  take(writes: Write[]): Ready {
+    const ready = this.#raft.ready()
+    if (ready.entries.length > 0 || ready.hardState !== null)
+      writes.push(...this.log.append(ready.entries, ready.hardState))
+    if (ready.leadership !== null) {
+      const { role, term, leader } = ready.leadership
+      this.#leads = role === 'leader'
+      if (!this.#leads || term !== this.#term) this.#established = false
+      this.#term = term
+      this.#leader = leader
+    }
+    for (const { context, index, term } of ready.accepted) this.#answer(context, { type: 'accepted', index, term })
+    for (const { context, code, message } of ready.refused) this.#answer(context, { type: 'refused', code, message })
+    for (const { context, index } of ready.reads) this.#answer(context, { type: 'granted', index })
+    if (!this.#leads && this.#asked.size > 0) {
+      for (const context of [...this.#asked.keys()]) this.#answer(context, { type: 'granted', index: 0 })
+    }
+    return ready
+  }
+
+  /** The host goes through committed entries in order: a leader's first own one settles what was before. */
+  committed(entry: Entry): void {
+    if (this.#leads && entry.term === this.#term) this.#established = true
+  }
+
+  configured(config: ConfState): void {
+    this.#config = config
+    this.log.cached = !this.alone
+  }
+
+  /** The log up to here is needed no more, of what is up to `applied`. */
+  neededFrom(applied: number): number {
+    let index = applied
+    // Who is sent a snapshot needs no entries before it.
+    for (const { state, match } of this.#raft.peers()) if (state !== 'snapshot') index = Math.min(index, match)
+    return index
+  }
+
+  persisted(report: Persisted): void {
+    this.#raft.step(report)
+  }
+
+  packet(message: Message): Packet {
+    return { range: this.#range, message }
+  }
+
+  status(): Status {
+    return this.#raft.status()
+  }
+
+  peers(): PeerStatus[] {
+    return this.#raft.peers()
+  }
+
+  #answer(context: number, asked: Asked): void {
+    const answer = this.#asked.get(context)
+    this.#asked.delete(context)
+    answer?.(asked)
+  }
+}

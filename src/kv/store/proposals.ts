@@ -1,0 +1,145 @@
+import { BrokerError } from '../../base/errors.ts'
+import { Fifo } from '../../base/fifo.ts'
+import type { BatchAnswer, CommandBatch } from '../client/transport.ts'
+import type { Entry } from '../range/entry.ts'
+import type { Outcome, Range } from '../range/range.ts'
+import type { StoreLimits } from './limits.ts'
+
+interface Taken<Command, Response> {
+  batch: CommandBatch<Command>
+  answer: BatchAnswer<Response>
+}
+
+/** An entry that was proposed here, and who waits for it. */
+export type Proposal<Command, Response> =
+  | { type: 'commands'; entry: Entry<Command>; taken: readonly Taken<Command, Response>[] }
+  | { type: 'split'; entry: Entry<Command>; answer: (error: Error | null) => void }
+
+type Queued<Command, Response> =
+  | ({ type: 'commands' } & Taken<Command, Response>)
+  | { type: 'split'; key: Uint8Array; child: string; answer: (error: Error | null) => void }
+
+/** Commands of one range on their way: they wait here, become entries, and are counted until they are answered. */
+export class Proposals<Command, Response, Query, Answer, Effect> {
+  readonly #range: Range<Command, Response, Query, Answer, Effect>
+  readonly #limits: StoreLimits
+  readonly #queue = new Fifo<Queued<Command, Response>>()
+  #commands = 0
+  #bytes = 0
+
+  constructor(range: Range<Command, Response, Query, Answer, Effect>, limits: StoreLimits) {
+    this.#range = range
+    this.#limits = limits
+  }
+
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  /** Commands and bytes that are not answered. */
+  get load(): { commands: number; bytes: number } {
+    return { commands: this.#commands, bytes: this.#bytes }
+  }
+
+  /** Why the batch is not taken; null where it is. */
+  push(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): BrokerError | null {
+    const error = this.#range.check(batch.epochVersion, batch.keys)
+    if (error !== null) return error
+    const { commandsMax, bytesMax } = this.#limits
+    const bytes = this.#bytes + batch.bytes
+    if (this.#commands > 0 && (this.#commands + batch.run.count > commandsMax || bytes > bytesMax)) {
+      const message = `Cannot take commands for range "${batch.range}": ${this.#commands} with ${this.#bytes} bytes are under way`
+      return new BrokerError('OVERLOADED', message)
+    }
+    this.pushOwn(batch, answer)
+    return null
+  }
+
+  /** The range's own work, which is never refused. */
+  pushOwn(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): void {
+    this.#commands += batch.run.count
+    this.#bytes += batch.bytes
+    this.#queue.push({ type: 'commands', batch, answer })
+  }
+
+  pushSplit(key: Uint8Array, child: string, answer: (error: Error | null) => void): void {
+    this.#queue.push({ type: 'split', key, child, answer })
+  }
+
+  /** The next entry of what is queued; null where there is nothing left. */
+  next(nowMs: number): Proposal<Command, Response> | null {
+    while (this.#queue.length > 0) {
+      const proposal = this.#queue.peek()!.type === 'split' ? this.#nextSplit(nowMs) : this.#nextCommands(nowMs)
+      if (proposal !== null) return proposal
+    }
+    return null
+  }
+
+  answer(proposal: Proposal<Command, Response>, outcome: Outcome<Response, Effect>): void {
+    if (proposal.type === 'split') return proposal.answer(null)
+    proposal.taken.forEach(({ batch, answer }, i) => {
+      this.#release(batch)
+      const { error, responses } = outcome.runs[i]!
+      answer(error, responses)
+    })
+  }
+
+  fail(proposal: Proposal<Command, Response>, error: BrokerError): void {
+    if (proposal.type === 'split') return proposal.answer(error)
+    for (const { batch, answer } of proposal.taken) {
+      this.#release(batch)
+      answer(error, [])
+    }
+  }
+
+  failQueued(error: BrokerError): void {
+    for (let queued = this.#queue.shift(); queued !== undefined; queued = this.#queue.shift()) {
+      if (queued.type === 'commands') this.#release(queued.batch)
+      queued.answer(error, [])
+    }
+  }
+
+  #nextSplit(nowMs: number): Proposal<Command, Response> | null {
+    const queued = this.#queue.shift()
+    if (queued?.type !== 'split') return null
+    try {
+      const entry = this.#range.proposeSplit(queued.key, queued.child, nowMs)
+      return { type: 'split', entry, answer: queued.answer }
+    } catch (error) {
+      queued.answer(error as Error)
+      return null
+    }
+  }
+
+  #nextCommands(nowMs: number): Proposal<Command, Response> | null {
+    const taken: Taken<Command, Response>[] = []
+    let count = 0
+    let bytes = 0
+    for (let head = this.#queue.peek(); head?.type === 'commands'; head = this.#queue.peek()) {
+      const { batch, answer } = head
+      const { entryCommandsMax, entryBytesMax } = this.#limits
+      const full = count + batch.run.count > entryCommandsMax || bytes + batch.bytes > entryBytesMax
+      if (full && count > 0) break
+      this.#queue.shift()
+      // It waited: the boundary may be another one by now, the range may be halted.
+      const error = this.#range.check(batch.epochVersion, batch.keys)
+      if (error !== null) {
+        this.#release(batch)
+        answer(error, [])
+        continue
+      }
+      taken.push({ batch, answer })
+      count += batch.run.count
+      bytes += batch.bytes
+    }
+    if (taken.length === 0) return null
+    const commands = taken.length === 1 ? taken[0]!.batch.commands : taken.flatMap(({ batch }) => batch.commands)
+    const runs = taken.map(({ batch }) => batch.run)
+    return { type: 'commands', entry: this.#range.propose(runs, commands, nowMs), taken }
+  }
+
+  #release(batch: CommandBatch<Command>): void {
+    this.#commands -= batch.run.count
+    this.#bytes -= batch.bytes
+  }
+}
