@@ -135,6 +135,8 @@ export class SimHost {
   metadata = new Map<string, string>()
   underlay!: Underlay
   events: { atMs: number; event: UnderlayEvent }[] = []
+  /** The layer above, which hears each event as well. */
+  heard: (event: UnderlayEvent) => void = () => {}
   /** Since when it runs, for the checks. */
   upSinceMs = 0
   /** False: it is there to be asked, and the test answers. */
@@ -296,6 +298,7 @@ export class SimHost {
     }
     for (const event of ready.events) {
       this.events.push({ atMs: this.cluster.now, event })
+      this.heard(event)
       if (event.type === 'dissolve' && this.answersDissolve) {
         const life = this.#life
         clock.after(10, () => {

@@ -1,0 +1,248 @@
+import type { HostId } from '../../../base/ids.ts'
+import type { Context, Reply } from './context.ts'
+import type { EntryEvent } from './effects.ts'
+import { type Entry, entryBytes, parseKey } from './entries.ts'
+import type { Delta, Digest, Position } from './message.ts'
+import { gossipRounds, HOSTS_MAX } from './options.ts'
+import { OwnEntries } from './own-entries.ts'
+import { type Change, Replica, type Source } from './replica.ts'
+import { positionBytes } from './wire.ts'
+
+/** A host just seen is asked so often for its entries; whatever fails then is left to the digests. */
+const ASKS = 3
+/** Of a delta, before its entries. */
+const DELTA_HEAD_BYTES = 128
+/** Of a payload with a digest, before its positions. */
+const DIGEST_HEAD_BYTES = 16
+
+/**
+ * The entries of all hosts, and how copies become equal: whoever hears where another stands sends what that one lacks,
+ * and asks for what itself lacks. So the only thing that is ever told unasked is positions: of everybody, to one host,
+ * now and then; of those with news, to some hosts, at once and for some rounds.
+ *
+ * Which hosts and lives there are is the underlay's word alone; about all others nothing is kept.
+ */
+export class EntrySync {
+  readonly own: OwnEntries
+  readonly #context: Context
+  readonly #replicas = new Map<HostId, Replica>()
+  readonly #byMark = new Map<number, Source>()
+  /** Those whose news are still told. */
+  readonly #news = new Set<Source>()
+  /** Hosts just seen, and how often they will still be asked. */
+  readonly #asks = new Map<Replica, number>()
+
+  constructor(host: HostId, life: number, context: Context) {
+    this.#context = context
+    this.own = new OwnEntries(host, life, context.options.tombstoneKeepMs)
+    this.#byMark.set(this.own.mark, this.own)
+  }
+
+  get hosts(): IterableIterator<HostId> {
+    return this.#replicas.keys()
+  }
+
+  get hostsCount(): number {
+    return this.#replicas.size
+  }
+
+  /** Ourselves first. */
+  *sources(): Generator<Source> {
+    yield this.own
+    yield* this.#replicas.values()
+  }
+
+  has(host: HostId): boolean {
+    return this.#replicas.has(host)
+  }
+
+  get hasNews(): boolean {
+    return this.#news.size > 0 || this.#asks.size > 0
+  }
+
+  up(host: HostId, life: number): void {
+    if (host === this.own.host) return
+    const known = this.#replicas.get(host)
+    if (known?.life === life) return
+    if (known !== undefined) this.down(host)
+    if (this.#replicas.size >= HOSTS_MAX) {
+      this.#context.counters.hostsRefused++
+      return
+    }
+    const replica = new Replica(host, life)
+    this.#replicas.set(host, replica)
+    this.#byMark.set(replica.mark, replica)
+    this.#asks.set(replica, ASKS)
+  }
+
+  down(host: HostId): void {
+    const replica = this.#replicas.get(host)
+    if (replica === undefined) return
+    this.#replicas.delete(host)
+    this.#byMark.delete(replica.mark)
+    this.#news.delete(replica)
+    this.#asks.delete(replica)
+    for (const entry of replica.entries.values())
+      this.#changed(host, { key: entry.key, previous: entry, entry: undefined })
+  }
+
+  /** Null deletes. */
+  write(key: string, value: Uint8Array | null, nowMs: number): void {
+    const written = this.own.write(key, value, nowMs)
+    if (written === null) return
+    this.#changed(this.own.host, { key, previous: written.previous, entry: this.own.entries.get(key) })
+    this.#tell(this.own)
+  }
+
+  /** Where we stand with everybody, or with as many as fit a packet. */
+  positions(nowMs: number): Position[] {
+    const { options, random } = this.#context
+    const all = [...this.sources()].filter((source) => !isAsked(source, nowMs)).map((source) => source.position)
+    const start = random.below(all.length)
+    const chosen: Position[] = []
+    let room = options.packetBytesMax - DIGEST_HEAD_BYTES
+    for (let at = 0; at < all.length; at++) {
+      const position = all[(start + at) % all.length]!
+      room -= positionBytes(position)
+      if (room < 0) break
+      chosen.push(position)
+    }
+    return chosen
+  }
+
+  /** The news of this round, at most `bytes` of them; the others are first in the next. */
+  rumours(bytes: number): Position[] {
+    const chosen: Position[] = []
+    let room = bytes - DIGEST_HEAD_BYTES
+    for (const source of [...this.#news]) {
+      const { position } = source
+      room -= positionBytes(position)
+      if (room < 0) break
+      chosen.push(position)
+      this.#news.delete(source)
+      if (--source.rounds > 0) this.#news.add(source)
+    }
+    return chosen
+  }
+
+  /** Asks hosts just seen for their own entries: nobody sends them twice then. */
+  ask(nowMs: number): void {
+    const { options, outbox } = this.#context
+    let left = options.asksMax
+    for (const [replica, tries] of [...this.#asks]) {
+      if (left-- === 0) return
+      this.#asks.delete(replica)
+      if (replica.position.version > 0) continue
+      if (tries > 1) this.#asks.set(replica, tries - 1)
+      this.#want(replica, Number.MAX_SAFE_INTEGER, nowMs)
+      outbox.send(replica.host, [{ type: 'digest', asks: false, positions: [replica.position], hints: null }])
+    }
+  }
+
+  onDigest(digest: Digest, reply: Reply, nowMs: number): void {
+    const { positions } = digest
+    const start = positions.length === 0 ? 0 : this.#context.random.below(positions.length)
+    for (let at = 0; at < positions.length; at++) {
+      const position = positions[(start + at) % positions.length]!
+      const source = this.#byMark.get(position.mark)
+      if (source === undefined) continue
+      if (digest.asks && position.version > source.position.version && position.resetTo === 0) {
+        if (!(source instanceof Replica)) this.#refute(position.version)
+        else if (this.#want(source, position.version, nowMs)) reply.want(source.position)
+      }
+      const delta = makeDelta(source, position, reply.room - DELTA_HEAD_BYTES)
+      if (delta !== null) reply.add(delta, deltaBytes(delta))
+    }
+  }
+
+  onDelta(delta: Delta, reply: Reply, nowMs: number): void {
+    const { counters } = this.#context
+    if (delta.host === this.own.host && delta.life === this.own.life) return this.#refute(delta.last)
+    const replica = this.#replicas.get(delta.host)
+    if (replica === undefined || replica.life !== delta.life) {
+      counters.foreignDeltas++
+      return
+    }
+    const { version } = replica.entries
+    const changes = replica.apply(delta)
+    if (changes === 'stale') counters.staleDeltas++
+    else if (changes === 'gap') counters.gaps++
+    else if (changes === 'refused') counters.refusedDeltas++
+    if (typeof changes === 'string') return
+    if (delta.from === 0 && version > 0) counters.resets++
+    counters.entriesApplied += changes.length
+    for (const change of changes) this.#changed(delta.host, change)
+    if (replica.entries.version > version) this.#tell(replica)
+    replica.askedUntilMs = 0
+    // The rest, from whom the beginning came.
+    if (replica.position.version < delta.last && this.#want(replica, delta.last, nowMs)) reply.want(replica.position)
+  }
+
+  /** False: it was asked for already, a moment ago. */
+  #want(replica: Replica, version: number, nowMs: number): boolean {
+    if (isAsked(replica, nowMs) && replica.askedVersion >= version && version < Number.MAX_SAFE_INTEGER) return false
+    replica.askedVersion = version
+    replica.askedUntilMs = nowMs + this.#context.options.askTimeoutMs
+    return true
+  }
+
+  #refute(claimed: number): void {
+    if (!this.own.refute(claimed)) return
+    this.#context.counters.refutations++
+    this.#tell(this.own)
+  }
+
+  #tell(source: Source): void {
+    source.rounds = gossipRounds(this.#replicas.size + 1, this.#context.options)
+    this.#news.add(source)
+  }
+
+  #changed(host: HostId, change: Change): void {
+    const event = eventOf(host, change)
+    if (event !== null) this.#context.outbox.events.push(event)
+  }
+}
+
+function isAsked(source: Source, nowMs: number): boolean {
+  return source instanceof Replica && nowMs < source.askedUntilMs
+}
+
+/** What somebody at that position lacks; null: nothing, or nothing that would be of use. */
+function makeDelta(source: Source, position: Position, bytesMax: number): Delta | null {
+  const { host, life } = source
+  const { version: last, forgotten } = source.entries
+  if (last <= position.version || position.resetTo > last) return null
+  const missed = position.version < forgotten && position.resetTo < forgotten
+  const from = missed ? 0 : position.version
+  const entries: Entry[] = []
+  let to = last
+  let bytes = 0
+  for (const entry of source.entries.since(from)) {
+    bytes += entryBytes(entry)
+    if (bytes > bytesMax) {
+      to = entries.at(-1)?.version ?? from
+      break
+    }
+    entries.push(entry)
+  }
+  return to === from ? null : { type: 'delta', host, life, from, to, last, forgotten, entries }
+}
+
+function deltaBytes(delta: Delta): number {
+  let bytes = DELTA_HEAD_BYTES
+  for (const entry of delta.entries) bytes += entryBytes(entry)
+  return bytes
+}
+
+function eventOf(host: HostId, change: Change): EntryEvent | null {
+  const { kind, name } = parseKey(change.key)!
+  const before = change.previous?.value ?? null
+  const after = change.entry?.value ?? null
+  if (after === null) {
+    if (before === null) return null
+    return kind === 'member' ? { type: 'member-left', agent: name, host } : { type: 'key-deleted', key: name, host }
+  }
+  if (before !== null && Buffer.compare(before, after) === 0) return null
+  if (kind === 'key') return { type: 'key-set', key: name, host, value: after }
+  return { type: before === null ? 'member-joined' : 'member-changed', agent: name, host, metadata: after }
+}
