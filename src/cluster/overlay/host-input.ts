@@ -1,4 +1,4 @@
-import type { UnderlayNotice } from '../underlay/index.ts'
+import type { UnderlayNotice } from '../underlay/contract.ts'
 import type { Input } from './core/index.ts'
 
 type HostInput = Extract<Input, { type: 'host-up' | 'host-down' }>
