@@ -1,6 +1,6 @@
-/** Seeds 1 to `count`; SEED=n replays that one alone. */
+/** Seeds 1 to `count`, or to SEEDS; SEED=n replays that one alone. */
 export function seeds(count: number): number[] {
-  const one = process.env.SEED
-  if (one !== undefined) return [Number(one)]
-  return Array.from({ length: count }, (_, i) => i + 1)
+  const { SEED, SEEDS } = process.env
+  if (SEED !== undefined) return [Number(SEED)]
+  return Array.from({ length: Number(SEEDS ?? count) }, (_, i) => i + 1)
 }

@@ -255,7 +255,7 @@ export interface Ready {
   reads: readonly ReadGrant[]
   /** Null where nothing changed. */
   leadership: Leadership | null
-  /** A bound was hit: call `ready` again soon. */
+  /** A bound was hit: call `ready` again soon. False where storage had no entries at hand: then when it has. */
   more: boolean
 }
 

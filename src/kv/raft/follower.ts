@@ -19,6 +19,7 @@ export function takeAppend(replica: Replica, message: AppendMessage): void {
 export function takeHeartbeat(replica: Replica, message: HeartbeatMessage): void {
   const { log, id, term } = replica
   if (message.commit <= log.lastIndex) log.commitTo(message.commit)
+  else answerEmpty(replica, message)
   replica.quiescent = message.quiesce && log.commit === message.commit && log.lastIndex === message.commit
   if (replica.quiescent) return
   replica.out.send({ type: 'heartbeat-answer', from: id, to: message.from, term, round: message.round })
@@ -57,6 +58,14 @@ function accept(replica: Replica, to: number, index: number): void {
     hintIndex: 0,
     hintTerm: 0,
   })
+}
+
+/** The leader takes it for stored here: this replica was emptied meanwhile, which the leader must know. */
+function answerEmpty(replica: Replica, { from: to, commit: index }: HeartbeatMessage): void {
+  const { id: from, term, log } = replica
+  if (log.lastIndex > 0) return
+  const hint = { hintIndex: 0, hintTerm: 0 }
+  replica.out.promise({ type: 'append-answer', from, to, term, accepted: false, index, ...hint })
 }
 
 /** The hint skips a whole term of entries that cannot agree. Source: Raft paper, end of 5.3. */

@@ -13,6 +13,7 @@ import type {
   Ready,
   ReplicaId,
   SnapshotMessage,
+  SnapshotMeta,
   Status,
   VoteAnswer,
   VoteRequest,
@@ -95,7 +96,8 @@ export class RaftNode {
     const persisted = hardState === null ? null : this.#startWrite()
     const leadership = this.#takeLeadership()
     const { messages, afterPersist, accepted, refused, reads } = out.take()
-    const more = log.hasToApply()
+    // Where committed entries are not at hand the host calls again when they are.
+    const more = committed.length > 0 && log.hasToApply()
     return {
       snapshot,
       entries,
@@ -128,6 +130,20 @@ export class RaftNode {
       quiescent,
       transferTo: this.#leader?.transferTo ?? null,
     }
+  }
+
+  /** As last handed out. A host that takes this replica down and empties it for a snapshot keeps term and vote. */
+  get hardState(): HardState {
+    return { ...this.#writtenState }
+  }
+
+  /**
+   * Whether a snapshot that is offered, by a leader of `term`, would bring anything. A host that takes one piece by
+   * piece asks before it empties the replica: only what this log does not have may cost what it has.
+   */
+  wants(snapshot: SnapshotMeta, term: number): boolean {
+    const { log, term: own } = this.#replica
+    return term >= own && snapshot.index > log.commit && !log.matches(snapshot.index, snapshot.term)
   }
 
   /** What the leader knows of the others; empty elsewhere. */
@@ -174,10 +190,14 @@ export class RaftNode {
     this.#askLeader()
   }
 
-  /** Any input ends the sleep, but for ticks and reports of writes, which bring nothing new. */
+  /**
+   * Any input ends the sleep, but for ticks and reports of writes, which bring nothing new, and the death of another than
+   * the leader: who has everything may be away.
+   */
   #wake(input: Input): void {
     const replica = this.#replica
     if (input.type === 'tick' || input.type === 'persisted') return
+    if (input.type === 'suspect' && (this.#leader !== null || input.id !== replica.leader)) return
     replica.quiescent = false
     this.#leader?.wake()
     if (this.#leader !== null) this.#leader.showLife(null)

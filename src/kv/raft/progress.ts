@@ -111,15 +111,25 @@ export class Progress {
 
   /**
    * It refused an append after `index`; the logs agree at `hint` at best. A refusal of what has arrived since, or of
-   * another place than the one that is probed, is old.
+   * another place than the one that is probed, is old. One that leads nowhere new is not answered at once.
    */
   refused(index: number, hint: number): void {
     if (this.state === 'replicate') {
       if (index > this.match) this.probe()
     } else if (this.state === 'probe' && this.next - 1 === index) {
-      this.next = Math.max(Math.min(index, hint + 1), this.match + 1)
-      this.waiting = false
+      const next = Math.max(Math.min(index, hint + 1), this.match + 1)
+      this.waiting = next === this.next
+      this.next = next
     }
+  }
+
+  /**
+   * It has nothing of what it had: it was emptied for a snapshot that did not get to its end. All of that is committed
+   * without it, so nothing is lost with it; it begins anew, as a newcomer.
+   */
+  emptied(): void {
+    this.match = 0
+    if (this.state !== 'snapshot') this.probe()
   }
 
   /** Begins anew where its log is known to agree. */

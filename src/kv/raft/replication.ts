@@ -41,6 +41,10 @@ export class Replication {
     peer.heardTick = this.#tick
     const { log } = this.#replica
     if (answer.accepted) return answer.index <= log.lastIndex && peer.accepted(answer.index, log.firstIndex)
+    if (answer.index > 0 && answer.index <= peer.match && answer.hintIndex === 0) {
+      peer.emptied()
+      return false
+    }
     const hint = answer.hintTerm > 0 ? log.lastNotAbove(answer.hintIndex, answer.hintTerm).index : answer.hintIndex
     peer.refused(answer.index, hint)
     return false

@@ -20,7 +20,9 @@ export class Transfer {
     return this.#to
   }
 
+  /** Asked again for the same target, it does not take longer: else proposals could be refused for ever. */
   start(to: ReplicaId): void {
+    if (this.#to === to) return
     this.#to = to
     this.#ticks = 0
     this.#told = false

@@ -29,6 +29,8 @@ export interface App {
   hash: number
 }
 
+const NOTHING: App = { index: 0, term: 0, config: NO_CONFIG, value: '', hash: 0 }
+
 export type SentMessage = Message & { app?: App }
 
 /** What one Ready wants on disk; a Ready without writes but with messages that wait is a record too. */
@@ -46,12 +48,14 @@ export interface WriteRecord {
 /** What a crash leaves. */
 export class Disk implements LogStorage {
   hardState: HardState = { term: 0, vote: null, commit: 0 }
-  app: App = { index: 0, term: 0, config: NO_CONFIG, value: '', hash: 0 }
+  app: App = NOTHING
   #baseIndex = 0
   #baseTerm = 0
   #entries: Entry[] = []
   /** The host's view of what could be sent. */
   current: () => App = () => this.app
+  /** Entries must be read from far away: they are not at hand. */
+  cold: () => boolean = () => false
 
   begin(config: ConfState, terms: readonly number[] = []): void {
     this.app = { index: BEGIN_INDEX, term: BEGIN_TERM, config, value: '', hash: 0 }
@@ -78,6 +82,23 @@ export class Disk implements LogStorage {
     if (compactTo > this.#baseIndex) this.#compact(Math.min(compactTo, this.app.index))
   }
 
+  /** The first step of taking a snapshot piece by piece: nothing is left but what was promised in votes. */
+  empty(): void {
+    this.#entries = []
+    this.#baseIndex = 0
+    this.#baseTerm = 0
+    this.app = NOTHING
+    this.hardState = { ...this.hardState, commit: 0 }
+  }
+
+  /** The last step: the state is whole. */
+  fill(app: App): void {
+    this.#baseIndex = app.index
+    this.#baseTerm = app.term
+    this.app = app
+    this.hardState = { ...this.hardState, commit: app.index }
+  }
+
   firstIndex(): number {
     return this.#baseIndex + 1
   }
@@ -92,6 +113,7 @@ export class Disk implements LogStorage {
 
   entries(lo: number, hi: number, bytesMax: number): Entry[] {
     const out: Entry[] = []
+    if (this.cold()) return out
     let bytes = 0
     for (let index = lo; index < hi; index++) {
       const each = this.#entries[index - this.#baseIndex - 1]!
@@ -123,6 +145,8 @@ export interface HostOptions {
   send: (message: SentMessage) => void
   /** Sees every Ready before it is performed. */
   observe: (ready: Ready, host: Host) => void
+  /** A leader knows that all up to here is committed, by majorities of this configuration. */
+  commits?: (upTo: number, config: ConfState) => void
   /** A write was queued. */
   wrote: (host: Host) => void
 }
@@ -137,8 +161,6 @@ export class Host {
   readonly queue: WriteRecord[] = []
   alive = true
   compactTo = 0
-  /** Which configuration was in force when the commit index rose, by the index that it rose to. */
-  readonly #committedBy: { upTo: number; config: ConfState }[] = []
   readonly #options: HostOptions
   readonly #received = new Map<string, App>()
 
@@ -192,17 +214,9 @@ export class Host {
     for (const record of this.queue.splice(0).slice(0, survivors)) this.disk.write(record)
   }
 
-  /** The configuration by whose majority the entry at `index` was committed, as this replica knows it. */
-  committedBy(index: number): ConfState {
-    return this.#committedBy.find(({ upTo }) => upTo >= index)?.config ?? this.app.config
-  }
-
   #noteCommit(): void {
-    const { commit, config } = this.node.status()
-    const last = this.#committedBy.at(-1)
-    if (commit === last?.upTo) return
-    while (this.#committedBy.length > 0 && this.#committedBy[0]!.upTo <= this.app.index) this.#committedBy.shift()
-    this.#committedBy.push({ upTo: commit, config })
+    const { role, commit, config } = this.node.status()
+    if (role === 'leader') this.#options.commits?.(commit, config)
   }
 
   #perform(ready: Ready): void {

@@ -24,6 +24,8 @@ export class Invariants {
   readonly #votes = new Map<string, ReplicaId>()
   /** Of each (index, term): what it holds and what is before it. */
   readonly #entries = new Map<string, string>()
+  /** By which configuration entries were committed that nobody has handed out yet. */
+  #committedBy: { upTo: number; config: ConfState }[] = []
   /** What was committed, by index, and the state after it. */
   readonly #committed: { term: number; text: string; inTerm: number }[] = []
   readonly #hashes = new Map<number, number>()
@@ -52,6 +54,11 @@ export class Invariants {
     const first = disk.firstIndex()
     for (let index = first; index <= disk.lastIndex(); index++) terms.set(index, disk.term(index)!)
     this.#mirrors.set(host.id, { role: 'follower', term: disk.hardState.term, first, last: disk.lastIndex(), terms })
+  }
+
+  /** Before any replica hands them out: whoever leads knows first. */
+  commits(upTo: number, config: ConfState): void {
+    if (upTo > (this.#committedBy.at(-1)?.upTo ?? this.committedIndex)) this.#committedBy.push({ upTo, config })
   }
 
   observe(ready: Ready, host: Host): void {
@@ -154,8 +161,11 @@ export class Invariants {
     const known = this.#committed[at]
     if (known === undefined) {
       if (at !== this.#committed.length) throw new Violation(`Entry ${entry.index} is committed before others`)
-      this.#checkDurable(entry, host.committedBy(entry.index))
-      this.#checkFinal(entry, host.committedBy(entry.index))
+      while ((this.#committedBy[0]?.upTo ?? entry.index) < entry.index) this.#committedBy.shift()
+      const by = this.#committedBy[0]
+      if (by === undefined) throw new Violation(`No leader has committed ${entry.index}, which n${host.id} hands out`)
+      this.#checkDurable(entry, by.config)
+      this.#checkFinal(entry, by.config)
       this.#committed.push({ term: entry.term, text, inTerm: host.node.status().term })
     } else if (known.term !== entry.term || known.text !== text) {
       throw new Violation(`State machine safety: n${host.id} applies another entry ${entry.index}`)

@@ -48,6 +48,51 @@ describe('options', () => {
   })
 })
 
+describe('what is committed and not handed out', () => {
+  function behind(): { node: RaftNode; disk: Disk } {
+    const disk = new Disk()
+    disk.begin(CONFIG, [1, 1])
+    disk.hardState = { term: 1, vote: null, commit: BEGIN_INDEX + 2 }
+    disk.cold = () => true
+    return { node: new RaftNode(optionsFor(disk)), disk }
+  }
+
+  test('is waited for without a circle where it is not at hand', () => {
+    const { node, disk } = behind()
+    expect(node.ready()).toMatchObject({ committed: [], more: false })
+    disk.cold = () => false
+    expect(node.ready().committed).toHaveLength(2)
+  })
+
+  test('may change who votes: nobody campaigns before', () => {
+    const { node, disk } = behind()
+    node.step({ type: 'campaign' })
+    expect(node.status().role).toBe('follower')
+    disk.cold = () => false
+    node.ready()
+    node.step({ type: 'campaign' })
+    expect(node.status().role).toBe('pre-candidate')
+  })
+})
+
+test('a snapshot is wanted where it brings what the log lacks, and its leader is not of the past', () => {
+  const { node } = follower()
+  const snapshot = (index: number, term: number) => ({ index, term, config: CONFIG })
+  expect(node.wants(snapshot(20, 1), 1)).toBe(true)
+  expect(node.wants(snapshot(12, 3), 3)).toBe(true)
+  expect(node.wants(snapshot(20, 1), 0)).toBe(false)
+  expect(node.wants(snapshot(12, 1), 1)).toBe(false)
+  expect(node.wants(snapshot(BEGIN_INDEX, 9), 9)).toBe(false)
+})
+
+test('the hard state is what was handed out last', () => {
+  const { node } = follower()
+  receive(node, { type: 'heartbeat', term: 5, commit: 10, round: 0, quiesce: false })
+  expect(node.hardState.term).toBe(1)
+  node.ready()
+  expect(node.hardState).toEqual({ term: 5, vote: null, commit: BEGIN_INDEX })
+})
+
 describe('from the wire', () => {
   const append = { type: 'append', previousIndex: 12, previousTerm: 1, commit: 10 }
   test.each([

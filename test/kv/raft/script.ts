@@ -133,6 +133,10 @@ export class ScriptedGroup {
         this.#hosts.delete(id)
         this.#reports.delete(id)
         return
+      case 'empty':
+        this.#hosts.get(id)!.crash(1_000)
+        this.#disks.get(id)!.empty()
+        return this.#start(id)
       case 'start':
         this.#slow.delete(id)
         return this.#start(id)

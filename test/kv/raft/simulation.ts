@@ -13,6 +13,7 @@ import {
 import { World } from '../../sim/world.ts'
 import { Disk, entry, Host, type SentMessage } from './host.ts'
 import { Invariants, Violation } from './invariants.ts'
+import { RegisterHistory } from './register.ts'
 
 export interface RaftWorldOptions {
   seed: number
@@ -37,6 +38,14 @@ export interface RaftWorldOptions {
   transferMs: number
   suspectMs: number
   requestMs: number
+  /** Of requests: the log is made as short as it may be. */
+  compactPercent: number
+  /** Of snapshots: they come piece by piece into an emptied replica, which may die of it. */
+  piecesPercent: number
+  /** Of reads of entries: they are not at hand. */
+  coldPercent: number
+  /** Looks at nothing but what clients see. */
+  blind?: boolean
   limits: Partial<RaftLimits>
 }
 
@@ -56,6 +65,9 @@ export class RaftWorld {
   /** What comes to processes that stand still. */
   readonly #paused = new Map<Host, Input[]>()
   readonly #requests = new Map<number, { kind: 'write' | 'read'; floor: number }>()
+  /** They are being given a snapshot piece by piece. */
+  readonly #filling = new Set<Disk>()
+  readonly #history = new RegisterHistory()
   readonly #writes = new Map<string, number>()
   readonly #reads = new Map<Host, { context: number; index: number; floor: number }[]>()
   #context = 0
@@ -104,11 +116,13 @@ export class RaftWorld {
 
   /** Nothing bad happens from now on. */
   calm(): void {
+    if (!this.#calm) this.counts.reads = this.#history.check('')
     this.#calm = true
     Object.assign(this.world.network.options, { lossPercent: 0, duplicatePercent: 0, delayMsMax: 5 })
     this.world.network.heal()
     this.#slow.clear()
     for (const id of this.disks.keys()) if (!this.hosts.has(id)) this.#start(id)
+    this.#filling.clear()
   }
 
   /** A healed group makes progress, and all its members get to the same state, within `maxMs`. */
@@ -154,6 +168,7 @@ export class RaftWorld {
 
   #start(id: ReplicaId): void {
     const disk = this.disks.get(id)!
+    disk.cold = () => !this.#calm && this.#random.float() * 100 < this.#options.coldPercent
     const host = new Host({
       id,
       disk,
@@ -161,6 +176,7 @@ export class RaftWorld {
       limits: this.#options.limits,
       send: (message) => this.#send(message),
       observe: (ready, it) => this.#observe(ready, it),
+      commits: (upTo, config) => this.invariants.commits(upTo, config),
       wrote: (it) => this.#write(it),
     })
     this.hosts.set(id, host)
@@ -174,6 +190,7 @@ export class RaftWorld {
     this.world.clock.after(TICK_MS * (0.9 + this.#random.float() * 0.2), () => {
       if (!host.alive) return
       if (!host.node.quiescent && !this.#paused.has(host)) this.#step(host, { type: 'tick' })
+      else if (host.node.status().applied < host.node.status().commit) this.#perform(host, () => host.drain())
       this.#tickLater(host)
     })
   }
@@ -185,8 +202,12 @@ export class RaftWorld {
       backlog.push(input)
       return
     }
+    this.#perform(host, () => host.step(input))
+  }
+
+  #perform(host: Host, work: () => void): void {
     try {
-      host.step(input)
+      work()
       this.invariants.checkState(host)
       this.invariants.checkBeliefs(host)
       this.#serve(host)
@@ -204,12 +225,18 @@ export class RaftWorld {
       const context = this.#writes.get(`${host.id} ${index}/${term}`)
       if (context === undefined) continue
       this.#count('acknowledged')
+      const { floor } = this.#requests.get(context)!
+      if (index <= floor && !this.#options.blind) throw new Violation(`Write ${index} comes before ${floor}, which was`)
+      this.#history.end(context)
       this.#floor = Math.max(this.#floor, index)
     }
     for (const { context, index } of ready.reads) {
       this.#reads.get(host)!.push({ context, index, floor: this.#requests.get(context)!.floor })
     }
-    for (const { code } of ready.refused) this.#count(code)
+    for (const { code, context } of ready.refused) {
+      this.#count(code)
+      this.#history.refused(context)
+    }
     if (ready.snapshot !== null) this.#count('snapshots')
     if (ready.leadership?.role === 'leader') this.#elected(host)
     for (const { config } of ready.configs) this.#count(config.outgoing.length > 0 ? 'joint' : 'changes')
@@ -229,10 +256,10 @@ export class RaftWorld {
     const waiting = this.#reads.get(host)!
     if (waiting.length === 0) return
     const served = waiting.filter(({ index }) => index <= host.app.index)
-    for (const { floor } of served) {
-      if (host.app.index < floor)
+    for (const { floor, context } of served) {
+      this.#history.end(context, host.app.value)
+      if (host.app.index < floor && !this.#options.blind)
         throw new Violation(`Stale read: n${host.id} answers at ${host.app.index}, below ${floor}`)
-      this.#count('reads')
       this.#floor = Math.max(this.#floor, host.app.index)
     }
     if (served.length > 0) {
@@ -244,6 +271,8 @@ export class RaftWorld {
   }
 
   #send(message: SentMessage): void {
+    if (message.type === 'timeout-now' || message.type === 'wake') this.#count(message.type)
+    if (message.type === 'heartbeat' && message.quiesce) this.#count('sleep')
     this.invariants.checkMessage(message)
     this.#lastWords(message)
     if (message.type === 'snapshot') this.#sendSnapshot(message)
@@ -254,9 +283,31 @@ export class RaftWorld {
   #sendSnapshot(message: SentMessage): void {
     const sender = this.hosts.get(message.from)!
     const arrived = this.#calm || this.#random.float() < 0.7
+    const report = (whole: boolean) => this.#step(sender, { type: 'snapshot-report', id: message.to, arrived: whole })
     this.world.clock.after(this.#random.float() * 300, () => {
+      const host = this.hosts.get(message.to)
+      const pieces = !this.#calm && this.#random.float() * 100 < this.#options.piecesPercent
+      if (host !== undefined && !this.#paused.has(host) && pieces) return this.#takePieces(host, message, report)
       if (arrived) this.#arrive(message.to, message)
-      this.#step(sender, { type: 'snapshot-report', id: message.to, arrived })
+      report(arrived)
+    })
+  }
+
+  /** The replica is down from the first piece to the last; where the last never comes it begins again with nothing. */
+  #takePieces(host: Host, message: SentMessage, report: (whole: boolean) => void): void {
+    if (message.type !== 'snapshot') return
+    const { snapshot, term, app } = message
+    if (!host.node.wants(snapshot, term)) return report(true)
+    this.#count('pieces')
+    this.#down(host, host.queue.length)
+    host.disk.empty()
+    this.#filling.add(host.disk)
+    this.world.clock.after(this.#random.float() * 400, () => {
+      const whole = this.#filling.delete(host.disk) && this.#random.below(2) === 0
+      if (whole) host.disk.fill(app!)
+      else this.#count('emptied')
+      if (!this.hosts.has(host.id)) this.#start(host.id)
+      report(whole)
     })
   }
 
@@ -342,15 +393,19 @@ export class RaftWorld {
   #crash(host: Host | null): void {
     if (host === null) return
     this.#count('crashes')
-    const before = host.disk.hardState
-    host.crash(this.#random.below(host.queue.length + 1))
-    this.#checkDisk(host.id, before)
-    this.hosts.delete(host.id)
-    this.#reads.delete(host)
+    this.#down(host, this.#random.below(host.queue.length + 1))
     if (this.#random.below(2) === 0) this.#resetConnections(host.id)
     this.world.clock.after(this.#random.float() * (this.#random.below(2) === 0 ? 30 : 2_000), () => {
       if (!this.hosts.has(host.id)) this.#start(host.id)
     })
+  }
+
+  #down(host: Host, survivors: number): void {
+    const before = host.disk.hardState
+    host.crash(survivors)
+    this.#checkDisk(host.id, before)
+    this.hosts.delete(host.id)
+    this.#reads.delete(host)
   }
 
   /** In two halves, one replica alone, or some ways in one direction only. */
@@ -423,7 +478,8 @@ export class RaftWorld {
     const believers = [...this.hosts.values()].filter(({ node }) => node.status().role === 'leader')
     const host = believers[this.#random.below(believers.length + 1)] ?? this.#any()
     if (host === null) return
-    if (this.#random.below(30) === 0) host.compactTo = host.app.index - this.#random.below(10)
+    if (this.#random.float() * 100 < this.#options.compactPercent)
+      host.compactTo = host.app.index - this.#random.below(10)
     if (this.#random.below(3) === 0) this.#ask(host, 'read', (context) => ({ type: 'read', context }))
     for (let count = this.#random.below(4); count > 0; count--) {
       this.#ask(host, 'write', (context) => ({ type: 'propose', data: Buffer.from(`w${context}`), context }))
@@ -433,7 +489,10 @@ export class RaftWorld {
   #ask(host: Host, kind: 'write' | 'read', input: (context: number) => Input): void {
     const context = ++this.#context
     this.#requests.set(context, { kind, floor: this.#floor })
-    this.#step(host, input(context))
+    const request = input(context)
+    if (!this.#calm && request.type === 'propose') this.#history.begin(context, 'write', `w${context}`)
+    if (!this.#calm && request.type === 'read') this.#history.begin(context, 'read')
+    this.#step(host, request)
   }
 
   #any(): Host | null {
@@ -472,6 +531,9 @@ const STORM: Omit<RaftWorldOptions, 'seed' | 'limits'> = {
   transferMs: 3_000,
   suspectMs: 700,
   requestMs: 60,
+  compactPercent: 3,
+  piecesPercent: 50,
+  coldPercent: 5,
 }
 
 /** Days on which one thing goes wrong all the time; every tenth seed has one of each. */
@@ -494,7 +556,7 @@ const WEATHERS: Record<number, Partial<RaftWorldOptions>> = {
   // Members come and go.
   3: { changeMs: 150, crashMs: 3_000, voters: 3, spares: 3 },
   // Disks hang, and what they report is old.
-  4: { slowDiskMs: 400, lateReportPercent: 60, voters: 3, spares: 0, suspectMs: 200 },
+  4: { coldPercent: 50, slowDiskMs: 400, lateReportPercent: 60, voters: 3, spares: 0, suspectMs: 200 },
   // Nothing happens for long: the group sleeps.
   5: { requestMs: 2_500, changeMs: 8_000, partitionMs: 6_000, crashMs: 5_000, suspectMs: 4_000, pauseMs: 0 },
   // Nothing bad but a bad network.
@@ -506,6 +568,16 @@ const WEATHERS: Record<number, Partial<RaftWorldOptions>> = {
     diesYoungPercent: 0,
     lossPercent: 20,
     delayMsMax: 300,
+  },
+  // Logs are short, and snapshots come piece by piece to those who were away.
+  7: {
+    compactPercent: 60,
+    piecesPercent: 90,
+    partitionMs: 400,
+    lossPercent: 15,
+    lastWordsPercent: 20,
+    changeMs: 0,
+    spares: 0,
   },
 }
 
