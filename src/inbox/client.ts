@@ -231,7 +231,11 @@ export class InboxClient implements Inbox {
     this.#observer.start(publisher)
     const isOwn = (connection: string) => this.#own?.has(connection) === true
     sweepEarlierLife(this.#ranges, this.#host.node, isOwn, this.#log)
-      .catch((error: unknown) => this.#log.error({ err: error }, 'Could not detach the sessions of an earlier process'))
+      .catch((error: unknown) => {
+        // Where this process ends before it is through, the next one does it.
+        if (error instanceof BrokerError && error.code === 'CLOSED') return
+        this.#log.error({ err: error }, 'Could not detach the sessions of an earlier process')
+      })
       .finally(() => {
         this.#own = null
       })

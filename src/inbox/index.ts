@@ -33,7 +33,7 @@ export interface InboxOptions {
 /** The `inbox` service of one node: its ranges, its feeds, its client. */
 export function createInbox(options: InboxOptions): Inbox {
   const { clock, defer, log, node } = options
-  const observer = new InboxObserver(log)
+  const observer = new InboxObserver(log, defer)
   const ranges = options.serve(inboxCoprocessor, observer, { commandBytes: commandBytesOf() })
   return new InboxClient({ ranges, observer, clock, defer, log, node })
 }

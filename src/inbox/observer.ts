@@ -8,20 +8,11 @@ import type { FeedHost } from './feed-host.ts'
 import type { GroupFeed } from './group-feed.ts'
 import type { MemberGate } from './member-gate.ts'
 import type { CountEffect, Effect } from './store/command.ts'
-import { readSession, readTally } from './store/query.ts'
 import { nameOf, parseStart } from './store/schema.ts'
-import { walk } from './store/walk.ts'
+import { addStored, noneStored, type Stored, StoredCount } from './stored.ts'
 
 /** Effects that come before {@link InboxObserver.start}; a will among those that found no room comes again. */
 const EARLY_MAX = 10_000
-
-/** What the sessions of a range hold. */
-interface Stored {
-  sessions: number
-  attached: number
-  messages: number
-  bytes: number
-}
 
 type LeaderEffect = Extract<Effect, { type: 'will' | 'ended' | 'dropped' }>
 
@@ -35,18 +26,23 @@ export class InboxObserver implements RangeObserver<Effect> {
   readonly members = new Map<string, MemberGate<GroupFeed>>()
   /** What is stored, by range. Of a part that a split cut off, its parent goes on to count what was there. */
   readonly #stored = new Map<string, Stored>()
+  /** What is being counted of it. */
+  readonly #counting = new Map<string, StoredCount>()
   #inserts = 0
   #drops = 0
   #wills = 0
   readonly #log: Logger
+  readonly #defer: (callback: () => void) => void
   #host: FeedHost | null = null
   #publisher: WillPublisher | null = null
   #confirm: (key: Uint8Array, number: number) => void = () => {}
   #early: LeaderEffect[] = []
   readonly #firing = new Set<string>()
 
-  constructor(log: Logger) {
+  /** @param defer runs a callback after what runs now */
+  constructor(log: Logger, defer: (callback: () => void) => void) {
     this.#log = log
+    this.#defer = defer
   }
 
   /** `confirm` is told of each will that is out. */
@@ -64,7 +60,10 @@ export class InboxObserver implements RangeObserver<Effect> {
 
   /** The range may have gone on without this node hearing of it. */
   opened(range: RangeDescriptor, reader: Reader): void {
-    this.#stored.set(range.id, count(reader))
+    this.#counting.get(range.id)?.end()
+    const stored = noneStored()
+    this.#stored.set(range.id, stored)
+    this.#counting.set(range.id, new StoredCount(reader, stored, this.#defer))
     for (const feed of [...this.feeds.values()]) if (within(feed.key, range)) feed.resync()
     for (const feeds of [...this.groups.values()]) {
       for (const feed of [...feeds]) if (within(feed.key, range)) feed.open()
@@ -73,10 +72,12 @@ export class InboxObserver implements RangeObserver<Effect> {
 
   /** All that happened before was told by the parent. */
   split(_parent: RangeDescriptor, child: RangeDescriptor): void {
-    this.#stored.set(child.id, { sessions: 0, attached: 0, messages: 0, bytes: 0 })
+    this.#stored.set(child.id, noneStored())
   }
 
   closed(range: RangeDescriptor): void {
+    this.#counting.get(range.id)?.end()
+    this.#counting.delete(range.id)
     this.#stored.delete(range.id)
   }
 
@@ -93,18 +94,15 @@ export class InboxObserver implements RangeObserver<Effect> {
     this.#drops += drops
   }
 
+  /** Just after a start, less than there is: see {@link StoredCount}. */
   stats(): InboxStats {
-    const stats: InboxStats = {
-      ...{ sessions: 0, attached: 0, queuedMessages: 0, queuedBytes: 0 },
+    const sum = noneStored()
+    for (const stored of this.#stored.values()) addStored(sum, stored)
+    const { sessions, attached, messages, bytes } = sum
+    return {
+      ...{ sessions, attached, queuedMessages: messages, queuedBytes: bytes },
       ...{ inserts: this.#inserts, drops: this.#drops, willsFired: this.#wills },
     }
-    for (const { sessions, attached, messages, bytes } of this.#stored.values()) {
-      stats.sessions += sessions
-      stats.attached += attached
-      stats.queuedMessages += messages
-      stats.queuedBytes += bytes
-    }
-    return stats
   }
 
   #apply(effect: Exclude<Effect, CountEffect>, leader: boolean): void {
@@ -176,30 +174,11 @@ export class InboxObserver implements RangeObserver<Effect> {
 
   #count(range: string, effect: CountEffect): void {
     const stored = this.#stored.get(range)
-    if (stored !== undefined) {
-      stored.sessions += effect.sessions
-      stored.attached += effect.attached
-      stored.messages += effect.messages
-      stored.bytes += effect.bytes
-    }
+    if (stored !== undefined) addStored(stored, effect)
     this.#inserts += effect.inserts
     this.#drops += effect.drops
     this.#wills += effect.wills
   }
-}
-
-function count(reader: Reader): Stored {
-  const stored: Stored = { sessions: 0, attached: 0, messages: 0, bytes: 0 }
-  walk(reader, {}, (start) => {
-    const session = readSession(reader, start)
-    const tally = readTally(reader, start)
-    if (session !== null) stored.sessions++
-    if (session?.attached) stored.attached++
-    stored.messages += tally?.messages ?? 0
-    stored.bytes += tally?.bytes ?? 0
-    return true
-  })
-  return stored
 }
 
 /** The shared groups among a session's filters. */

@@ -18,7 +18,7 @@ const NAMES = ['a', 'c', 'j', 'k', 'q', 's', 'x']
 const startOf = (name: string) => inboxStart(TENANT, name as InboxId)
 
 function chaosOf(seed: number, options: Options) {
-  const observer = new InboxObserver(silentLogger)
+  const observer = new InboxObserver(silentLogger, (callback) => callback())
   const chaos = chaosWorld<Command, Response, Query, Answer, Effect>({
     seed,
     coprocessor: () => ({ ...inboxCoprocessor }),

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { InboxId } from '../../src/base/ids.ts'
 import type { GroupKey } from '../../src/inbox/index.ts'
 import { lastingEngine, TENANT, text, World, will } from './harness.ts'
 
@@ -71,4 +72,29 @@ test('what members held goes to others, but for QoS 2 on its way', async () => {
   expect(again.client.got.map(({ message, packetId, dup }) => [text(message), packetId, dup])).toEqual([
     ['1', 40_000, true],
   ])
+})
+
+test('a start counts many sessions in slices, exactly, whatever changes meanwhile', async () => {
+  const before = new World(lastingEngine(), []).start()
+  const name = (i: number) => `c${String(i).padStart(3, '0')}`
+  const owners = await Promise.all(Array.from({ length: 700 }, (_, i) => before.owner(name(i))))
+  await before.insert('1', owners)
+  const stats = before.inbox.stats()
+  expect(stats).toMatchObject({ sessions: 700, attached: 700, queuedMessages: 700 })
+
+  await before.store.close()
+  const after = new World(before.engine, [])
+  expect(after.inbox.stats().sessions).toBeLessThan(300)
+  // One that is counted and one that is not yet: both count once.
+  const changes = [
+    ...[name(0), name(699)].map((inbox) => after.inbox.remove({ tenant: TENANT, inbox: inbox as InboxId })),
+    after.attach('zz'),
+    after.insert('2', [owners[1]!, owners[698]!]),
+  ]
+  await Promise.all(changes)
+  await after.settle()
+  const bytes = stats.queuedBytes / 700
+  expect(after.inbox.stats()).toMatchObject({
+    ...{ sessions: 699, attached: 699, queuedMessages: 700, queuedBytes: 700 * bytes },
+  })
 })
