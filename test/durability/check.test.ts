@@ -81,6 +81,11 @@ class Records {
     if (!this.#families.get(family)!.delete(name(key))) throw new Error('There is nothing to delete')
   }
 
+  deleteAll(family: Family, prefix: string): void {
+    const found = this.#families.get(family)!
+    for (const key of [...found.keys()]) if (key.startsWith(prefix)) found.delete(key)
+  }
+
   /** Flips bits of one byte of a value, counted from its end where negative. */
   flip(family: Family, key: Uint8Array, at: number, bits = 0xff): void {
     const value = Buffer.from(this.get(family, key))
@@ -163,6 +168,46 @@ const CASES: [string, (records: Records) => void, string | RegExp][] = [
     /Answers go to \d+, the mark to 1$/,
   ],
   ['answers that are none', (db) => db.flip('meta', db.find('meta', 'inbox\0inbox-1\0w'), 0), /^meta .*: /],
+  [
+    'a lost log entry',
+    (db) =>
+      db.delete(
+        'raft',
+        db.find('raft', 'inbox-1\0e', (key) => key.charCodeAt(16) === 4),
+      ),
+    'Entry 5 follows on entry 3',
+  ],
+  [
+    'a log that begins too late',
+    (db) => db.delete('raft', db.find('raft', 'inbox-1\0e')),
+    'begins with entry 3 after 1',
+  ],
+  ['a cut log entry', (db) => db.put('raft', db.find('raft', 'inbox-1\0e'), Buffer.of(1)), /^raft .*damaged/],
+  ['a log without its state', (db) => db.delete('raft', Buffer.from('inbox-1\0s')), 'entries, and no state'],
+  [
+    'a log of no range',
+    (db) => db.put('raft', Buffer.from('inbox-7\0s'), Buffer.of(1, 1, 0, 1, 1, 1)),
+    'no such range',
+  ],
+  ['a lost log', (db) => db.deleteAll('raft', 'dist-1\0'), 'Range "dist-1" has no log'],
+  [
+    'a log that ends before what was applied',
+    (db) => {
+      db.deleteAll('raft', 'dist-1\0e')
+      db.put('raft', Buffer.from('dist-1\0s'), Buffer.of(1, 9, 0, 1, 1, 1))
+    },
+    'is beyond the end, 1',
+  ],
+  [
+    'a log of a term to come',
+    (db) => db.put('raft', Buffer.from('dist-1\0s'), Buffer.of(1, 1, 0, 1, 1, 1)),
+    'the replica is in term 1',
+  ],
+  [
+    'a group without voters',
+    (db) => db.put('meta', Buffer.from('dist\0dist-1\0c'), Buffer.of(1, 0, 0, 0, 0, 0)),
+    'no voter',
+  ],
   ['a record of no service', (db) => db.put('meta', Buffer.from('dost\0d'), EMPTY), 'It names no service'],
   ['a lost route', (db) => db.delete('dist', db.find('dist', 'default\0a/#')), 'The subscription has no route'],
   [

@@ -11,6 +11,7 @@ import {
   type RaftLimits,
   RaftNode,
   type Ready,
+  type Role,
   type Status,
 } from '../raft/index.ts'
 import type { Replica } from '../range/coprocessor.ts'
@@ -50,7 +51,7 @@ export class Group {
   readonly #asked = new Map<number, (asked: Asked) => void>()
   #config: ConfState
   #contexts = 0
-  #leads = false
+  #role: Role = 'follower'
   #term: number
   #leader: number | null = null
   #established = false
@@ -72,7 +73,7 @@ export class Group {
   }
 
   get leads(): boolean {
-    return this.#leads
+    return this.#role === 'leader'
   }
 
   get term(): number {
@@ -122,6 +123,13 @@ export class Group {
     this.#raft.step(input)
   }
 
+  /** Nobody else could lead, so a sole voter waits for no timeout; true where it has just asked itself. */
+  elect(): boolean {
+    if (!this.sole || this.#role !== 'follower') return false
+    this.#raft.step({ type: 'campaign' })
+    return true
+  }
+
   /**
    * `asked` is called from within {@link take}; a handover is granted when this replica leads no more, and forgotten
    * where that never comes.
@@ -146,15 +154,15 @@ export class Group {
       writes.push(...this.log.append(ready.entries, ready.hardState))
     if (ready.leadership !== null) {
       const { role, term, leader } = ready.leadership
-      this.#leads = role === 'leader'
-      if (!this.#leads || term !== this.#term) this.#established = false
+      this.#role = role
+      if (!this.leads || term !== this.#term) this.#established = false
       this.#term = term
       this.#leader = leader
     }
     for (const { context, index, term } of ready.accepted) this.#answer(context, { type: 'accepted', index, term })
     for (const { context, code, message } of ready.refused) this.#answer(context, { type: 'refused', code, message })
     for (const { context, index } of ready.reads) this.#answer(context, { type: 'granted', index })
-    if (!this.#leads && this.#asked.size > 0) {
+    if (!this.leads && this.#asked.size > 0) {
       for (const context of [...this.#asked.keys()]) this.#answer(context, { type: 'granted', index: 0 })
     }
     return ready
@@ -162,7 +170,7 @@ export class Group {
 
   /** The host goes through committed entries in order: a leader's first own one settles what was before. */
   committed(entry: Entry): void {
-    if (this.#leads && entry.term === this.#term) this.#established = true
+    if (this.leads && entry.term === this.#term) this.#established = true
   }
 
   configured(config: ConfState): void {

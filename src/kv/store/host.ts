@@ -157,11 +157,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       if (this.dueMs <= nowMs) this.#enqueueDue(nowMs)
       while (this.#mayPropose && this.#propose(nowMs)) {}
     }
-    for (;;) {
-      const ready = this.group.take(gathered.raft)
-      this.#take(ready, nowMs, gathered)
-      if (!ready.more) break
-    }
+    this.#takeAll(nowMs, gathered)
+    if (this.group.elect()) this.#takeAll(nowMs, gathered)
     this.#showWhatCanBe(gathered)
     this.#runReads()
     this.#compact(gathered)
@@ -266,6 +263,14 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     if (log.bytes <= 2 * kept) return
     const needed = log.bytes > LOG_BYTES_KEPT.max ? this.#landedIndex : this.group.neededFrom(this.#landedIndex)
     gathered.raft.push(...log.compact(needed, kept))
+  }
+
+  #takeAll(nowMs: number, gathered: Gathered): void {
+    for (;;) {
+      const ready = this.group.take(gathered.raft)
+      this.#take(ready, nowMs, gathered)
+      if (!ready.more) break
+    }
   }
 
   #take(ready: Ready, nowMs: number, gathered: Gathered): void {

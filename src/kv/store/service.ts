@@ -102,7 +102,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     for (const each of stored) this.#openRange(each)
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
-      this.#electSole(host)
+      this.#context.wake(host)
     }
   }
 
@@ -214,12 +214,6 @@ export class Service<Command, Response, Query, Answer, Effect>
     const host = new RangeHost(this, range, group, limits)
     this.#hosts.set(id, host)
     return host
-  }
-
-  /** Nobody else could lead: it need not wait for a timeout. */
-  #electSole(host: Hosted): void {
-    if (host.group.sole) host.group.step({ type: 'campaign' })
-    this.#context.wake(host)
   }
 
   #load(meta: Write[], raft: Write[]): StoredRange[] {

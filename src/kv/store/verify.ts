@@ -15,6 +15,7 @@ import {
 } from '../range/schema.ts'
 import { attempt, demand, type VerifyReport, visitRecords } from '../range/verify.ts'
 import { ANSWERS } from './store.ts'
+import { verifyConfig, verifyLogs } from './verify-log.ts'
 
 type ServiceName = RangeDescriptor['service']
 
@@ -23,7 +24,7 @@ export type ServiceVerifier = (reader: Reader, boundary: Bounds, report: VerifyR
 
 /** What is where: for what concerns a whole family, `range` is empty. */
 export interface StoreReport {
-  family(family: ServiceName | 'meta', range: string): VerifyReport
+  family(family: ServiceName | 'meta' | 'raft', range: string): VerifyReport
 }
 
 export interface VerifiedRange {
@@ -63,6 +64,8 @@ export function verifyStore(
       verified.push({ descriptor, applied })
     }
   }
+  const applied = new Map(verified.map((each) => [each.descriptor.id, each.applied.index]))
+  verifyLogs(engine, applied, report.family('raft', ''))
   return verified
 }
 
@@ -91,6 +94,9 @@ function readRecord(record: RangeRecords, key: Uint8Array, value: Uint8Array, ki
       return
     case 'a':
       record.applied = decodeApplied(value)
+      return
+    case 'c':
+      verifyConfig(value)
       return
     case 's':
       record.marks.set(streamOf(rest), decodeMark(value))

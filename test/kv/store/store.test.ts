@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/base/logging.ts'
 import type { MetricLabels } from '../../../src/base/metrics.ts'
 import type { BatchAnswer } from '../../../src/kv/client/transport.ts'
+import { type Batch, type Engine, FAMILIES, type Family } from '../../../src/kv/engine/engine.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
 import type { StoreLimits } from '../../../src/kv/store/limits.ts'
 import { Store, type StoreOptions } from '../../../src/kv/store/store.ts'
@@ -235,6 +236,66 @@ describe('store', () => {
     disk.failNext()
     await world.runUntil(() => results.length === 2, 100)
     expect(results).toEqual(['STORAGE_FAILED', 'STORAGE_FAILED'])
+  })
+
+  /** Everything that an engine holds. */
+  function recordsOf(engine: Engine, only: readonly Family[] = FAMILIES): Batch['writes'] {
+    return only.flatMap((family) => {
+      const found: Batch['writes'] = []
+      const cursor = engine.cursor(family, {})
+      while (cursor.next())
+        found.push({ family, write: { type: 'put', key: cursor.key.slice(), value: cursor.value.slice() } })
+      cursor.close()
+      return found
+    })
+  }
+
+  test('what is in the log and not in the data is applied at start, with the same outcome', async () => {
+    const { world, engine, store, append } = setup({ splits: [] })
+    await world.resolve(append('a', 'x'))
+    const early = recordsOf(engine)
+    await world.resolve(append('a', 'y'))
+    await world.resolve(append('b', 'z'))
+    const { index, hash } = store.ranges()[0]!
+    // A disk that has the later log and the earlier data, as a replica has whose group went on.
+    const left = new MemoryEngine()
+    await left.write({ writes: [...early, ...recordsOf(engine, ['raft'])], sync: true })
+    const again = setup({ engine: left, world: new World({ seed: 2 }) })
+    expect(again.store.ranges()[0]!.index).toBe(index - 2)
+    expect(await again.world.resolve(again.read('a'))).toBe('x y')
+    expect(await again.world.resolve(again.read('b'))).toBe('z')
+    expect(again.store.ranges()[0]).toMatchObject({ index: index + 1, hash })
+    await again.world.run(10)
+    const data = (each: Engine) => recordsOf(each, ['inbox'])
+    expect(data(left)).toEqual(data(engine))
+  })
+
+  test('a folder of before there were logs is served on', async () => {
+    const { world, engine, append } = setup()
+    await world.resolve(append('a', 'x'))
+    const left = new MemoryEngine()
+    await left.write({ writes: recordsOf(engine, ['meta', 'inbox']), sync: true })
+    const again = setup({ engine: left, world: new World({ seed: 2 }) })
+    expect((await again.world.resolve(again.append('a', 'y')))?.length).toBe(2)
+    expect(recordsOf(left, ['raft']).length).toBeGreaterThan(3)
+  })
+
+  test('the log is bounded, and can be read to its end after a restart', async () => {
+    const { world, engine, store, append } = setup({ splits: [] })
+    const word = 'w'.repeat(100_000)
+    let most = 0
+    for (let i = 0; i < 60; i++) {
+      await world.resolve(append(`${i % 7}`, word))
+      most = Math.max(most, store.ranges()[0]!.logBytes)
+    }
+    expect(most).toBeGreaterThan(1_900_000)
+    expect(most).toBeLessThan(2_300_000)
+    const { logBytes } = store.ranges()[0]!
+    expect(engine.stats().bytes.raft).toBeLessThan(logBytes + 10_000)
+    await world.resolve(store.close())
+    const again = setup({ engine, world })
+    expect(again.store.ranges()[0]!.logBytes).toBe(logBytes)
+    expect((await world.resolve(again.append('0', 'x')))?.length).toBe(10)
   })
 
   test('while a batch is under way the next one gathers', async () => {
