@@ -1,0 +1,5 @@
+export { balance } from './balance.ts'
+export * from './contract.ts'
+export { type DecommissionPlan, decommissionPlan } from './decommission.ts'
+export { explain } from './explain.ts'
+export { checkRules, RULES, type Rules, SERVICE_RULES, type ServiceRules } from './rules.ts'

@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest'
+import { BrokerError } from '../../../src/base/errors.ts'
+import { balance, checkRules, decommissionPlan, explain, RULES, type Rules } from '../../../src/kv/balance/index.ts'
+import { Cluster } from './model.ts'
+
+describe('rules that make no sense are refused by name', () => {
+  const cases: [string, Partial<Rules>][] = [
+    ['enabled.nothing', { enabled: { nothing: true } as never }],
+    ['enabled.catch-up', { enabled: { 'catch-up': false } }],
+    ['coolDownMs', { coolDownMs: -1 }],
+    ['copiesMax', { copiesMax: 0 }],
+    ['copiesPerStoreMax', { copiesPerStoreMax: 0 }],
+    ['proposalsMax', { proposalsMax: 0 }],
+    ['services.inbox.voters', { services: { inbox: { voters: 4 } } }],
+    ['services.inbox.voters', { services: { inbox: { voters: 11 } } }],
+    ['services.inbox.rangesMax', { services: { inbox: { rangesMax: 0 } } }],
+    ['services.inbox.splitBytes', { services: { inbox: { splitBytes: 0 } } }],
+    ['services.inbox.splitLoad', { services: { inbox: { splitLoad: Number.NaN } } }],
+    ['services.inbox.mergeBytes', { services: { inbox: { splitBytes: 100, mergeBytes: 51 } } }],
+    ['services.inbox.preSplit', { services: { inbox: { rangesMax: 1, preSplit: [new Uint8Array(1)] } } }],
+  ]
+  test.each(cases)('%s', (name, rules) => {
+    expect(() => checkRules({ ...RULES, ...rules })).toThrow(BrokerError)
+    expect(() => checkRules({ ...RULES, ...rules })).toThrow(`"${name}"`)
+  })
+
+  test('the defaults are fine', () => {
+    expect(() => checkRules(RULES)).not.toThrow()
+  })
+})
+
+test('one round has no more proposals than the rule allows, but a draining store is emptied at once', () => {
+  const cluster = new Cluster()
+  for (const id of ['n1', 'n2', 'n3', 'n4']) cluster.addStore(id)
+  for (let i = 0; i < 20; i++) cluster.addRange(`r${i}`, 'inbox', ['n1', 'n2', 'n3'])
+  const plan = () => balance(cluster.landscape(), cluster.nowMs, { ...RULES, proposalsMax: 3 })
+  expect(plan()).toHaveLength(3)
+  cluster.stores.get('n1')!.draining = true
+  expect(plan().filter(({ balancer }) => balancer === 'drain')).toHaveLength(20)
+})
+
+test('a range whose change never succeeds does not hold up the others for ever', () => {
+  const cluster = new Cluster()
+  for (const id of ['n1', 'n2', 'n3', 'n4']) cluster.addStore(id)
+  for (let i = 0; i < 5; i++) cluster.addRange(`r${i}`, 'inbox', ['n1', 'n2', 'n3'])
+  Object.assign(cluster.stores.get('n3')!, { alive: false, deadForMs: 3_600_000 })
+  const first = (nowMs: number) => balance(cluster.landscape(), nowMs, { ...RULES, proposalsMax: 1 })[0]!.range
+  const turns = [0, 1, 2, 3, 4, 5].map((minute) => first(minute * 60_000))
+  expect(turns).toEqual(['r0', 'r1', 'r2', 'r3', 'r4', 'r0'])
+})
+
+test('a store that nobody speaks of is neither used nor replaced', () => {
+  const cluster = new Cluster()
+  for (const id of ['n1', 'n2', 'n4']) cluster.addStore(id)
+  cluster.addRange('r1', 'inbox', ['n1', 'n2', 'n3'])
+  expect(balance(cluster.landscape(), 0, RULES)).toEqual([])
+  expect(explain(cluster.landscape(), 0, RULES, 'r1')).toContain('voter on n3: unknown store')
+  expect(explain(cluster.landscape(), 0, RULES, 'r2')).toEqual(['No store speaks of range "r2"'])
+})
+
+test('a store that holds nothing may go at once', () => {
+  const cluster = new Cluster()
+  for (const id of ['n1', 'n2']) cluster.addStore(id)
+  cluster.addRange('r1', 'inbox', ['n1'])
+  expect(decommissionPlan(cluster.landscape(), 0, RULES, 'n2')).toMatchObject({ done: true, refused: [], replicas: 0 })
+})
