@@ -38,18 +38,22 @@ export type EnvelopeFault = 'plain' | 'encrypted' | 'undecryptable' | 'replayed'
 
 /** The key ring: the first key seals, all open. Without keys, packets travel as they are. */
 export class Envelope {
+  readonly #bySecret: ReadonlyMap<string, KeyObject>
   readonly #keys: readonly KeyObject[]
   readonly #seen: SeenNonces
 
-  private constructor(keys: readonly KeyObject[], seen: SeenNonces) {
-    this.#keys = keys
+  private constructor(bySecret: ReadonlyMap<string, KeyObject>, seen: SeenNonces) {
+    this.#bySecret = bySecret
+    this.#keys = [...bySecret.values()]
     this.#seen = seen
   }
 
-  /** Slow on purpose, 50 ms for each secret: a weak secret should cost whoever guesses it. */
+  /** Slow on purpose, 50 ms for each secret that `before` did not have: a weak one should cost whoever guesses it. */
   static async derive(secrets: readonly string[], before?: Envelope): Promise<Envelope> {
-    const keys = await Promise.all(secrets.map(deriveKey))
-    return new Envelope(keys, before === undefined ? new SeenNonces() : before.#seen)
+    const known = before === undefined ? new Map<string, KeyObject>() : before.#bySecret
+    const seen = before === undefined ? new SeenNonces() : before.#seen
+    const keys = secrets.map(async (secret) => [secret, known.get(secret) ?? (await deriveKey(secret))] as const)
+    return new Envelope(new Map(await Promise.all(keys)), seen)
   }
 
   get encrypts(): boolean {

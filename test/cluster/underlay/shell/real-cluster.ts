@@ -119,8 +119,8 @@ export class RealHost {
   }
 }
 
-/** Waits until it holds. */
-export async function until(condition: () => boolean, what: string, maxMs = 8_000): Promise<number> {
+/** Waits until it holds; gives up late, since the machine may be busy. How fast it should be, the simulation says. */
+export async function until(condition: () => boolean, what: string, maxMs = 25_000): Promise<number> {
   const start = performance.now()
   while (!condition()) {
     if (performance.now() - start > maxMs) throw new Error(`Not within ${maxMs} ms: ${what}`)
@@ -144,3 +144,15 @@ export async function freePorts(count: number): Promise<number[]> {
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
   return ports
 }
+
+/** Runs with a cluster, and ends it whatever happens. */
+export async function using(made: Promise<RealCluster>, run: (cluster: RealCluster) => Promise<void>): Promise<void> {
+  const cluster = await made
+  try {
+    await run(cluster)
+  } finally {
+    await cluster.end()
+  }
+}
+
+export const at = (port: number) => `127.0.0.1:${port}`
