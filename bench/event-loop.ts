@@ -16,13 +16,13 @@ export interface EventLoopWatch {
  * so that nothing in between cuts the minute into small samples.
  */
 export function watchEventLoop(broker: Broker, spec: Spec): EventLoopWatch {
-  const url = `http://${broker.target.host}:${broker.apiPort}/metrics`
+  const url = `http://${broker.target.host}:${broker.target.apiPort}/metrics`
   const secondAt = spec.warmup + spec.seconds - 1
   let first: Promise<number | null> | null = null
   let second: Promise<number | null> | null = null
   return {
     onLine({ at }) {
-      if (broker.apiPort === 0) return
+      if (broker.target.apiPort === 0) return
       if (first === null) first = readP99Seconds(url)
       else if (at >= secondAt) second ??= readP99Seconds(url)
     },

@@ -33,10 +33,14 @@ const about: Record<ScenarioName, string> = {
   latency: 'pairs on a fixed schedule, latency from the intended time',
   flood: 'pairs that saturate the broker; reads its event-loop delay',
   'persistent-offline': 'queue for absent persistent sessions, then drain',
+  'offline-acks': 'from PUBLISH to PUBACK for absent persistent sessions; cost in CPU, fdatasyncs and bytes',
+  'offline-fan-out': 'each publish to very many absent persistent sessions',
+  long: 'queues that fill and drain for minutes: rate, latency, memory and disk over time',
   retained: 'set retained messages, then read all by a wildcard',
   connect: 'connects per second',
   idle: 'memory of idle connections',
   start: 'time from the start of the broker to the first message',
+  restart: 'time from a start on a full data folder to the first persistent session',
 }
 
 const log = (text: string) => process.stderr.write(`${text}\n`)
@@ -122,7 +126,13 @@ function loadOptions(command: Command): Command {
     .option('--one-per-segment', 'write each message by itself; window 1, pairs 500 unless given')
     .option('--group <n>', 'members of the shared group', positive)
     .option('--filters <n>', 'filters in "wildcard"', positive)
-    .option('--messages <n>', 'per subscriber (persistent-offline), in all (retained)', positive)
+    .option(
+      '--messages <n>',
+      'per subscriber (persistent-offline), in all (retained, restart, offline-fan-out)',
+      positive,
+    )
+    .option('--sessions <n>', 'absent sessions (offline-acks, offline-fan-out, long, restart)', positive)
+    .option('--queue-bytes <n>', 'payload in queues at which sessions come back (long)', positive)
     .option('--will', 'CONNECT with a will')
 }
 
@@ -140,7 +150,7 @@ function brokerOptions(command: Command): Command {
 
 function specOf(scenario: ScenarioName, given: Given): Spec {
   const { version, qos, payload, connections, inFlight, rate, seconds, warmup } = given
-  const { onePerSegment, group, filters, messages, will } = given
+  const { onePerSegment, group, filters, messages, sessions, queueBytes, will } = given
   const all = {
     version,
     qos,
@@ -154,6 +164,8 @@ function specOf(scenario: ScenarioName, given: Given): Spec {
     group,
     filters,
     messages,
+    sessions,
+    queueBytes,
     will,
   }
   return completeSpec(scenario, Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)))

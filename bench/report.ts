@@ -40,7 +40,15 @@ export function resultText(result: Result): string {
     rows.push(['broker RSS', `${before.toFixed(0)} MiB before, ${after.toFixed(0)} after, ${peak.toFixed(0)} peak`])
   }
   for (const [name, value] of Object.entries(extra)) rows.push([name, figure(value)])
-  return rows.map(([name, value]) => `  ${name.padEnd(12)} ${value}`).join('\n')
+  const lines = rows.map(([name, value]) => `  ${name.padEnd(12)} ${value}`)
+  return [...lines, ...(result.series ? [seriesText(result.series)] : [])].join('\n')
+}
+
+function seriesText(series: readonly Record<string, number>[]): string {
+  return table(
+    Object.keys(series[0] ?? {}),
+    series.map((row) => Object.values(row).map(figure)),
+  )
 }
 
 export function accounting({ sent, lost, duplicated, outOfOrder }: Result): string {

@@ -5,6 +5,7 @@ import { type Broker, type BrokerOptions, startBroker, unsupported } from './bro
 import { watchEventLoop } from './event-loop.ts'
 import type { Order, Report } from './generator/main.ts'
 import { cpuMicros, rssMib } from './proc.ts'
+import { measureRestart } from './restart.ts'
 import type { Measured, Progress, Result, Spec } from './spec.ts'
 import { measureStart } from './start.ts'
 
@@ -23,6 +24,10 @@ export async function runOnce(options: BrokerOptions, spec: Spec, onLine: (line:
   const reason = unsupported(options.name, spec)
   if (reason) throw new Error(`Cannot run "${spec.scenario}": ${reason}`)
   if (spec.scenario === 'start') return { broker: options.name, spec, rssMib: null, ...(await measureStart(options)) }
+  if (spec.scenario === 'restart') {
+    const log = (text: string) => process.stderr.write(`${text}\n`)
+    return { broker: options.name, spec, rssMib: null, ...(await measureRestart(options, spec, log)) }
+  }
   const broker = await startBroker(options)
   try {
     const memory = watchMemory(broker.target.pid)
@@ -41,7 +46,8 @@ export async function runOnce(options: BrokerOptions, spec: Spec, onLine: (line:
 function generate(broker: Broker, spec: Spec, onLine: (line: Line) => void): Promise<Measured> {
   const { target } = broker
   const child = startPinned(generatorCore, process.execPath, ['--max-semi-space-size=32', generator], true)
-  const limit = spareMs + (spec.warmup + spec.seconds) * 1000
+  // What is queued in the end of `long` takes its time too.
+  const limit = spareMs + (spec.warmup + spec.seconds * (spec.scenario === 'long' ? 3 : 1)) * 1000
   return new Promise<Measured>((resolve, reject) => {
     const fail = (why: string) => reject(new Error(`Run "${spec.scenario}" failed: ${why}`))
     const timer = setTimeout(() => fail(`not done after ${limit / 1000} s`), limit)

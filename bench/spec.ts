@@ -15,10 +15,14 @@ export const trafficScenarios = [
 export const scenarioNames = [
   ...trafficScenarios,
   'persistent-offline',
+  'offline-acks',
+  'offline-fan-out',
+  'long',
   'retained',
   'connect',
   'idle',
   'start',
+  'restart',
 ] as const
 export const brokerNames = ['flockmq', 'mosquitto', 'aedes', 'external', 'ceiling'] as const
 
@@ -35,7 +39,7 @@ export interface Spec {
   qos: Qos
   /** Bytes of application payload, at least 16: every message carries publisher, sequence and time. */
   payload: number
-  /** Pairs, subscribers (fan-out), publishers (fan-in, shared, retained) or clients (idle). */
+  /** Pairs, subscribers (fan-out), publishers (fan-in, shared, retained, offline-acks, long) or clients (idle). */
   connections: number
   /** Messages of one publisher not yet received by its subscriber; connects under way in `connect` and `idle`. */
   inFlight: number
@@ -51,8 +55,12 @@ export interface Spec {
   group: number
   /** Distinct filters in `wildcard`. */
   filters: number
-  /** Messages per subscriber in `persistent-offline`, retained messages in `retained`. */
+  /** Messages per subscriber in `persistent-offline`, retained in `retained` and `restart`, publishes in `offline-fan-out`. */
   messages: number
+  /** Absent persistent sessions in `offline-acks`, `offline-fan-out`, `long` and `restart`. */
+  sessions: number
+  /** Bytes of payload in queues at which the sessions of `long` come back. */
+  queueBytes: number
   /** CONNECT carries a will (`connect`, `idle`). */
   will: boolean
 }
@@ -63,6 +71,10 @@ export interface Target {
   port: number
   /** Process whose CPU time is read from /proc; 0 when unknown (then CPU is not reported). */
   pid: number
+  /** HTTP port of a FlockMQ, for its /metrics; 0 without. */
+  apiPort: number
+  /** Where the broker keeps its data; null when unknown. */
+  folder: string | null
 }
 
 /** Latency percentiles in microseconds. */
@@ -93,6 +105,8 @@ export interface Measured {
   generatorCpuPercent: number
   /** Figures of one scenario only, by name with unit. */
   extra: Record<string, number>
+  /** How figures went over time, where a scenario tells: one row a minute or less. */
+  series?: Record<string, number>[]
 }
 
 export interface Result extends Measured {
@@ -122,6 +136,8 @@ const common: Omit<Spec, 'scenario'> = {
   group: 4,
   filters: 10_000,
   messages: 10_000,
+  sessions: 256,
+  queueBytes: 1e9,
   will: false,
 }
 
@@ -131,6 +147,10 @@ const special: Partial<Record<ScenarioName, Partial<Spec>>> = {
   latency: { rate: 5000 },
   'persistent-online': { qos: 1 },
   'persistent-offline': { qos: 1, messages: 2000 },
+  'offline-acks': { qos: 1, connections: 64, inFlight: 16 },
+  'offline-fan-out': { qos: 1, connections: 1, inFlight: 4, payload: 1024, sessions: 10_000, messages: 50 },
+  long: { qos: 1, connections: 64, inFlight: 16, payload: 1024, rate: 30_000, seconds: 600, sessions: 2048 },
+  restart: { qos: 1, connections: 50, sessions: 100_000, messages: 1_000_000 },
   retained: { qos: 1, connections: 10 },
   connect: { connections: 1 },
   idle: { connections: 5000 },

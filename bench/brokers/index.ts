@@ -38,8 +38,12 @@ export interface Launched {
 
 export interface Broker {
   target: Target
-  apiPort: number
   stop(): Promise<void>
+}
+
+export interface RunningBroker extends Broker {
+  output(): string
+  running(): boolean
 }
 
 const launchers: Partial<Record<BrokerName, (launch: Launch) => Promise<Launched>>> = {
@@ -68,25 +72,36 @@ export function unsupported(name: BrokerName, spec: Spec): string | null {
   return null
 }
 
-/** Starts the broker without waiting for it. */
-export async function launch(options: BrokerOptions): Promise<Broker & { output(): string; running(): boolean }> {
+/** Starts the broker without waiting for it. A folder that is given is kept when it stops. */
+export async function launch(options: BrokerOptions, kept?: string): Promise<RunningBroker> {
   const launcher = launchers[options.name]
   if (!launcher) {
     const { host, port, pid, apiPort } = options
     const nothing = { stop: () => Promise.resolve(), output: () => '', running: () => true }
-    return { target: { host, port, pid }, apiPort, ...nothing }
+    return { target: { host, port, pid, apiPort, folder: null }, ...nothing }
   }
-  const folder = mkdtempSync(join(tmpdir(), `bench-${options.name}-`))
-  folders.add(folder)
+  const folder = kept ?? temporaryFolder(options.name)
   const port = await freePort()
   const { child, apiPort } = await launcher({ port, folder, set: options.set, mosquittoConf: options.mosquittoConf })
   const stop = async () => {
     await child.stop()
-    rmSync(folder, { recursive: true, force: true })
-    folders.delete(folder)
+    if (kept === undefined) removeFolder(folder)
   }
   const running = () => child.process.exitCode === null && child.process.signalCode === null && child.pid !== 0
-  return { target: { host: '127.0.0.1', port, pid: child.pid }, apiPort, stop, output: child.output, running }
+  const target = { host: '127.0.0.1', port, pid: child.pid, apiPort, folder }
+  return { target, stop, output: child.output, running }
+}
+
+/** Removed when this process ends, at the latest. */
+export function temporaryFolder(name: string): string {
+  const folder = mkdtempSync(join(tmpdir(), `bench-${name}-`))
+  folders.add(folder)
+  return folder
+}
+
+export function removeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true })
+  folders.delete(folder)
 }
 
 /** Starts the broker and waits until it listens. */

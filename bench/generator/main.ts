@@ -4,8 +4,11 @@ import type { Measured, Progress, ScenarioName, Spec, Target } from '../spec.ts'
 import { runConnect, runIdle } from './connects.ts'
 import type { Scenario } from './context.ts'
 import { setOnLost } from './link.ts'
+import { runLong } from './long.ts'
 import { Meter } from './meter.ts'
 import { runPersistentOffline } from './offline.ts'
+import { runOfflineAcks } from './offline-acks.ts'
+import { runOfflineFanOut } from './offline-fan-out.ts'
 import { runRetained } from './retained.ts'
 import { runSteady } from './steady.ts'
 
@@ -21,6 +24,9 @@ export type Report =
 
 const scenarios: Partial<Record<ScenarioName, Scenario>> = {
   'persistent-offline': runPersistentOffline,
+  long: runLong,
+  'offline-acks': runOfflineAcks,
+  'offline-fan-out': runOfflineFanOut,
   retained: runRetained,
   connect: runConnect,
   idle: runIdle,

@@ -67,6 +67,20 @@ export class OrderedTracker implements Tracker {
   }
 }
 
+/** Every `stride`-th message of a publisher that goes round several receivers; the first one tells which. */
+export class StridedTracker extends OrderedTracker {
+  readonly #stride: number
+
+  constructor(stride: number) {
+    super()
+    this.#stride = stride
+  }
+
+  override accept(sequence: number): number {
+    return super.accept(Math.floor(sequence / this.#stride))
+  }
+}
+
 /**
  * A stream that the members of a shared subscription divide among them. Arrival is tracked over all members
  * in a window of sequences; order is judged per member, the only order that a shared subscription has.

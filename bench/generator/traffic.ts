@@ -63,6 +63,8 @@ export interface PublisherOptions {
   openLoop: boolean
   /** With several subscribers, when a message has reached all of them. */
   copies: CopyCounter | null
+  /** Acks are what is counted and timed, not arrivals. */
+  timeAcks?: boolean
 }
 
 export class Publisher extends Link {
@@ -75,6 +77,8 @@ export class Publisher extends Link {
   readonly #how: PublisherOptions
   #slot = 0
   #packetId = 1
+  /** When each packet id was sent, or should have been; null where acks are not timed. */
+  readonly #sentAt: Uint32Array | null
   /** Open loop: intended times of messages that wait for the ack window. */
   readonly #due: number[] = []
 
@@ -83,6 +87,7 @@ export class Publisher extends Link {
     this.copies = how.copies
     this.#flow = flow
     this.#how = how
+    this.#sentAt = how.timeAcks ? new Uint32Array(65_536) : null
   }
 
   get done(): boolean {
@@ -93,8 +98,16 @@ export class Publisher extends Link {
 
   override onAck(type: number, packetId: number, failed: boolean): void {
     if (failed) this.#flow.refused++
-    if (type === PUBACK || type === PUBCOMP || (type === PUBREC && failed)) this.acked++
-    else if (type === PUBREC) this.appendAck(PUBREL, packetId)
+    if (type === PUBACK || type === PUBCOMP || (type === PUBREC && failed)) {
+      this.acked++
+      if (this.#sentAt !== null) this.#timeAck(this.#sentAt[packetId]!)
+    } else if (type === PUBREC) this.appendAck(PUBREL, packetId)
+  }
+
+  #timeAck(sentAt: number): void {
+    const { meter } = this.#flow
+    meter.received++
+    meter.latency.record(sentAt, this.now)
   }
 
   protected override onChunkEnd(): void {
@@ -129,6 +142,7 @@ export class Publisher extends Link {
     while (rest > 0) {
       const slot = this.#slot
       const some = onePerSegment ? 1 : Math.min(rest, ring.slots - slot)
+      if (this.#sentAt !== null) this.#noteSent(this.#sentAt, some, now)
       this.#packetId = ring.stamp(slot, some, this.sent, now, this.#packetId)
       this.append(ring.bytes, ring.starts[slot]!, ring.starts[slot + some]!)
       if (onePerSegment) this.flush()
@@ -137,6 +151,10 @@ export class Publisher extends Link {
       rest -= some
     }
     this.#flow.meter.sent += count
+  }
+
+  #noteSent(sentAt: Uint32Array, count: number, now: number): void {
+    for (let i = 0, id = this.#packetId; i < count; i++, id = id === 65535 ? 1 : id + 1) sentAt[id] = now
   }
 
   #room(): number {
@@ -179,7 +197,8 @@ export class Subscriber extends Link {
     }
     flow.meter.received++
     const settled = this.trackers[publisher]!.accept(view.getUint32(payload + 4, true), this.#index)
-    if (settled > 0) flow.settle(flow.publishers[publisher]!, this.#index, settled)
+    const sender = flow.publishers[publisher]
+    if (settled > 0 && sender !== undefined) flow.settle(sender, this.#index, settled)
     flow.meter.latency.record(view.getUint32(payload + 8, true), this.now)
   }
 

@@ -9,7 +9,7 @@ const spec = completeSpec('flood', { seconds: 10, warmup: 1 })
 const line = (at: number) => ({ at, receivedPerSecond: 0, sentPerSecond: 0 })
 
 function brokerAt(apiPort: number) {
-  return { target: { host: '127.0.0.1', port: 0, pid: 0 }, apiPort, stop: () => Promise.resolve() }
+  return { target: { host: '127.0.0.1', port: 0, pid: 0, apiPort, folder: null }, stop: () => Promise.resolve() }
 }
 
 test('the page is read twice, and the second reading, near the end, is the figure', async () => {
