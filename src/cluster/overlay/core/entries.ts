@@ -73,9 +73,11 @@ export class Entries {
       this.bytes -= entryBytes(previous)
       this.#entries.delete(entry.key)
     }
+    this.#version = entry.version
+    // A deletion may come from who has not forgotten it yet.
+    if (entry.value === null && entry.version <= this.forgotten) return previous
     this.#entries.set(entry.key, entry)
     this.bytes += entryBytes(entry)
-    this.#version = entry.version
     return previous
   }
 

@@ -1,11 +1,11 @@
 import type { HostId } from '../../../base/ids.ts'
 import type { Context, Reply } from './context.ts'
 import type { EntryEvent } from './effects.ts'
-import { type Entry, entryBytes, parseKey } from './entries.ts'
+import { entryBytes, parseKey } from './entries.ts'
 import type { Delta, Digest, Position } from './message.ts'
 import { gossipRounds, HOSTS_MAX } from './options.ts'
 import { OwnEntries } from './own-entries.ts'
-import { type Change, Replica, type Source } from './replica.ts'
+import { type Change, makeDelta, Replica, type Source } from './replica.ts'
 import { positionBytes } from './wire.ts'
 
 /** A host just seen is asked so often for its entries; whatever fails then is left to the digests. */
@@ -205,27 +205,6 @@ export class EntrySync {
 
 function isAsked(source: Source, nowMs: number): boolean {
   return source instanceof Replica && nowMs < source.askedUntilMs
-}
-
-/** What somebody at that position lacks; null: nothing, or nothing that would be of use. */
-function makeDelta(source: Source, position: Position, bytesMax: number): Delta | null {
-  const { host, life } = source
-  const { version: last, forgotten } = source.entries
-  if (last <= position.version || position.resetTo > last) return null
-  const missed = position.version < forgotten && position.resetTo < forgotten
-  const from = missed ? 0 : position.version
-  const entries: Entry[] = []
-  let to = last
-  let bytes = 0
-  for (const entry of source.entries.since(from)) {
-    bytes += entryBytes(entry)
-    if (bytes > bytesMax) {
-      to = entries.at(-1)?.version ?? from
-      break
-    }
-    entries.push(entry)
-  }
-  return to === from ? null : { type: 'delta', host, life, from, to, last, forgotten, entries }
 }
 
 function deltaBytes(delta: Delta): number {

@@ -71,7 +71,7 @@ export class OwnEntries implements Source {
     if (claimed <= entries.version || claimed > entries.version + VERSION_LEAP_MAX) return false
     if (claimed + 1 > VERSION_MAX) return false
     entries.advance(claimed + 1)
-    this.#forget(claimed + 1)
+    entries.forget(claimed + 1)
     while (this.#deletions.length > 0) this.#deletions.shift()
     return true
   }

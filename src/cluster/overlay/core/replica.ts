@@ -66,9 +66,9 @@ export class Replica implements Source {
   apply(delta: Delta): Change[] | Rejection {
     if (delta.last > Math.max(this.entries.version, this.position.version) + VERSION_LEAP_MAX) return 'refused'
     const anew = this.#anew
-    if (delta.forgotten > this.entries.version) {
-      if (anew === null || delta.forgotten > anew.entries.forgotten) return this.#begin(delta)
-    }
+    const contained = anew === null ? this.entries.version : Math.max(anew.entries.version, anew.entries.forgotten)
+    if (delta.forgotten > contained) return this.#begin(delta)
+    // The sender misses deletions that are contained here.
     if (anew !== null) return delta.last < anew.entries.forgotten ? 'stale' : this.#continue(delta)
     const changes = extend(this.entries, delta)
     if (typeof changes !== 'string') this.entries.forget(delta.forgotten)
@@ -109,6 +109,27 @@ export class Replica implements Source {
     this.#anew = null
     return changes
   }
+}
+
+/** What somebody at that position lacks; null: nothing, or nothing that would be of use. */
+export function makeDelta(source: Source, position: Position, bytesMax: number): Delta | null {
+  const { host, life } = source
+  const { version: last, forgotten } = source.entries
+  if (last <= position.version || position.resetTo > last) return null
+  const missed = position.version < forgotten && position.resetTo < forgotten
+  const from = missed ? 0 : position.version
+  const entries: Entry[] = []
+  let to = last
+  let bytes = 0
+  for (const entry of source.entries.since(from)) {
+    bytes += entryBytes(entry)
+    if (bytes > bytesMax) {
+      to = entries.at(-1)?.version ?? from
+      break
+    }
+    entries.push(entry)
+  }
+  return to === from ? null : { type: 'delta', host, life, from, to, last, forgotten, entries }
 }
 
 /** Puts what is new into it. */
