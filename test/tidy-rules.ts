@@ -25,6 +25,7 @@ export const PURE: readonly string[] = [
   'src/base/',
   'src/cluster/underlay/core/',
   'src/cluster/overlay/core/',
+  'src/rpc/link/core/',
   'src/kv/balance/',
   'src/kv/engine/memory/',
   'src/kv/lease/',

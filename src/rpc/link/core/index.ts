@@ -1,0 +1,8 @@
+export { type AcceptedSession, Acceptor, type AcceptorInput, type AcceptorReady } from './acceptor.ts'
+export type { OutFrame } from './flow.ts'
+export { FrameWriter } from './frame-writer.ts'
+export type { Authenticator } from './handshake.ts'
+export { Initiator, type InitiatorInput, type InitiatorReady } from './initiator.ts'
+export { LinkMeters } from './meters.ts'
+export { LINK_OPTIONS, type LinkOptions } from './options.ts'
+export { FRAME_HEADER_BYTES, NONCE_BYTES } from './packet.ts'
