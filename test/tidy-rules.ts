@@ -16,7 +16,13 @@ export const LAYERS: readonly (readonly string[])[] = [
   ['node'],
 ]
 /** Files that TypeScript imports although they are JavaScript: a worker thread loads them too, without a loader. */
-const PLAIN: readonly string[] = ['src/kv/engine/rocksdb/layout.js']
+const PLAIN: readonly string[] = [
+  'src/kv/engine/disk/layout.js',
+  'src/kv/engine/lmdb/environment.js',
+  'src/kv/engine/lmdb/length-file.js',
+  'src/kv/engine/lmdb/tree.js',
+  'src/kv/engine/rocksdb/layout.js',
+]
 /** Folders whose inside is nobody else's business. */
 const SERVICES = ['dist', 'inbox', 'retain']
 

@@ -1,7 +1,7 @@
 /**
- * What the RocksDB engine does on this disk: durable puts by writers in flight, batches, reads, scans, restart.
+ * What an engine does on this disk: durable puts by writers in flight, batches, reads, scans, restart.
  *
- *   npx tsc -p bench/tsconfig.json; node --expose-gc build/dev/bench/micro/rocksdb.js [folder]
+ *   npx tsc -p bench/tsconfig.json; node --expose-gc build/dev/bench/micro/rocksdb.js [folder [lmdb]]
  *
  * Takes about half a minute and up to 1 GB of the folder, which is removed at the end.
  */
@@ -9,6 +9,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Write } from '../../src/kv/engine/engine.ts'
+import { LmdbEngine } from '../../src/kv/engine/lmdb/engine.ts'
 import { RocksEngine } from '../../src/kv/engine/rocksdb/engine.ts'
 
 declare const gc: () => void
@@ -25,7 +26,8 @@ const put = (): { family: 'inbox'; write: Write } => ({
   write: { type: 'put', key: keyOf(next++), value: VALUE },
 })
 
-let engine = await RocksEngine.open({ path })
+const open = () => (process.argv[3] === 'lmdb' ? LmdbEngine.open({ path }) : RocksEngine.open({ path }))
+let engine = await open()
 console.log(`in ${path}`)
 for (const writers of [1, 16, 64, 256, 1024]) await writeRound(`${writers} writers`, writers, 1)
 for (const writers of [1, 4, 16]) await writeRound(`${writers} writers, batches of 100`, writers, 100)
@@ -99,7 +101,7 @@ function readRounds(): void {
 async function restart(): Promise<void> {
   await engine.close()
   const start = performance.now()
-  engine = await RocksEngine.open({ path })
+  engine = await open()
   console.log(`restart: ${(performance.now() - start).toFixed(0)} ms; log ${logMebibytes()} MiB`)
 }
 
@@ -109,8 +111,8 @@ function threadNs(): number {
 }
 
 function logMebibytes(): number {
-  const folder = join(path, 'rocksdb')
-  const logs = readdirSync(folder).filter((name) => name.endsWith('.log'))
+  const folder = join(path, process.argv[3] === 'lmdb' ? 'lmdb' : 'rocksdb')
+  const logs = readdirSync(folder).filter((name) => name.endsWith('.log') || name === 'data.mdb')
   return Math.round(logs.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0) / 2 ** 20)
 }
 

@@ -55,7 +55,7 @@ async function readAll(folder: DataFolder): Promise<Findings> {
   const found: Findings = { ranges: [], records: 0, tenants: new Map(), damage: [], damaged: 0 }
   // A node that keeps its state in memory leaves none behind.
   if (!existsSync(storePath(folder.path))) return found
-  const { config } = loadFlags({ data: folder.path, set: ['store.engine=rocksdb', 'store.acceptLoss=false'] })
+  const { config } = loadFlags({ data: folder.path, set: ['store.engine=auto', 'store.acceptLoss=false'] })
   const log = { ...silentLogger, error: (_fields: object, message: string) => printFailure(message) }
   const context = { log, hostId: folder.hostId, dataPath: folder.path, version: version() }
   const engine = await openEngine(config.store, context)

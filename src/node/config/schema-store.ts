@@ -6,9 +6,10 @@ const MIB = 1024 * 1024
 export const STORE_OPTIONS = {
   engine: {
     type: 'choice',
-    default: 'rocksdb',
-    choices: ['rocksdb', 'memory'],
-    sentence: "'rocksdb' keeps sessions, queues and retained messages on disk; 'memory' forgets them at the end.",
+    default: 'auto',
+    choices: ['auto', 'rocksdb', 'lmdb', 'memory'],
+    sentence:
+      "'auto' takes RocksDB, and LMDB where that has no binary; a folder stays with its engine. 'memory' forgets at the end.",
   },
   cacheBytes: {
     type: 'integer',
@@ -16,7 +17,7 @@ export const STORE_OPTIONS = {
     min: 4 * MIB,
     max: 1024 * 1024 * MIB,
     unit: 'bytes',
-    sentence: 'Memory for blocks that were read from disk.',
+    sentence: 'Memory for blocks that were read from disk (RocksDB only).',
   },
   memtableBytes: {
     type: 'integer',
@@ -24,7 +25,7 @@ export const STORE_OPTIONS = {
     min: 4 * MIB,
     max: 56 * MIB,
     unit: 'bytes',
-    sentence: 'Memory for what was written last; the write-ahead log grows to four times of it.',
+    sentence: 'Memory for what was written last (RocksDB only); the write-ahead log grows to four times of it.',
   },
   hangMs: {
     type: 'integer',

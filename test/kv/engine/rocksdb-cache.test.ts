@@ -3,7 +3,7 @@ import { seededRandom } from '../../../src/base/clock.ts'
 import type { Family, Write } from '../../../src/kv/engine/engine.ts'
 import { RocksEngine } from '../../../src/kv/engine/rocksdb/engine.ts'
 import { FamilyCache, nameOf } from '../../../src/kv/engine/rocksdb/read-cache.ts'
-import { MEMORY, newFolder, SMALL } from './rocksdb-engine.ts'
+import { MEMORY, newFolder, SMALL } from './disk-engine.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
 

@@ -13,13 +13,14 @@ import {
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
+import { FORMAT_KEY } from '../../../src/kv/engine/disk/layout.js'
 import type { Family, Write } from '../../../src/kv/engine/engine.ts'
 import { closeDatabase, openDatabase } from '../../../src/kv/engine/rocksdb/database.ts'
 import { RocksEngine } from '../../../src/kv/engine/rocksdb/engine.ts'
-import { FORMAT_KEY, OWN_FAMILY, PENDING_KEY } from '../../../src/kv/engine/rocksdb/layout.js'
+import { OWN_FAMILY, PENDING_KEY } from '../../../src/kv/engine/rocksdb/layout.js'
 import { loadBinding } from '../../../src/kv/engine/rocksdb/platform.ts'
 import { openOptions } from '../../../src/kv/engine/rocksdb/tuning.ts'
-import { MEMORY, newFolder, SMALL } from './rocksdb-engine.ts'
+import { MEMORY, newFolder, SMALL } from './disk-engine.ts'
 
 // Each engine is a thread and some files: 40 to 100 ms, more on a busy machine.
 vi.setConfig({ testTimeout: 30_000 })
@@ -249,7 +250,7 @@ describe('a large deleteRange', () => {
     const engine = await filled(path)
     await engine.close()
     // The record of a batch with a deleteRange and a put, made by the code that the engine uses.
-    const { Group } = await import('../../../src/kv/engine/rocksdb/group.ts')
+    const { Group } = await import('../../../src/kv/engine/disk/group.ts')
     const group = new Group(new ArrayBuffer(64))
     const after: Write = { type: 'put', key: bytes('00000005'), value: bytes('after') }
     group.add({

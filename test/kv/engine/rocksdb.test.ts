@@ -1,65 +1,10 @@
-import { expect, test, vi } from 'vitest'
-import { seededRandom } from '../../../src/base/clock.ts'
-import { compareBytes } from '../../../src/kv/engine/bytes.ts'
-import type { Cursor, Write } from '../../../src/kv/engine/engine.ts'
+import { vi } from 'vitest'
 import { engineContract } from './contract.ts'
-import { OpeningEngine } from './rocksdb-engine.ts'
+import { OpeningEngine } from './disk-engine.ts'
+import { oldCursors } from './old-cursors.ts'
 
 // Each engine is a thread and some files: 40 to 100 ms.
 vi.setConfig({ testTimeout: 30_000 })
 
 engineContract('rocksdb', () => new OpeningEngine())
-
-/** Short keys, some at the very end, one longer than all that is asked for. */
-const KEYS = [...Array.from({ length: 30 }, (_, n) => [n]), [], [255], [255, 255], new Array<number>(1_100).fill(255)]
-  .map((key) => Uint8Array.from(key))
-  .sort(compareBytes)
-
-test.each([1, 2, 3])('old cursors walk both ways in their own state, seed %i', async (seed) => {
-  const random = seededRandom(seed)
-  const engine = new OpeningEngine()
-  const model = new Set<number>()
-  const open: { cursor: Cursor; state: number[] }[] = []
-  const bound = () => (random.below(3) === 0 ? undefined : random.below(KEYS.length))
-  for (let round = 0; round < 60; round++) {
-    await engine.write({
-      writes: Array.from({ length: random.below(8) }, () => change(model, random.below)),
-      sync: false,
-    })
-    const start = bound()
-    const end = bound()
-    const state = [...model].filter((n) => n >= (start ?? 0) && n < (end ?? KEYS.length)).sort((a, b) => a - b)
-    const [from, to] = [start, end].map((n) => (n === undefined ? undefined : KEYS[n]))
-    open.push({ cursor: engine.cursor('dist', { start: from, end: to }), state })
-    for (const each of open) checkWalk(each.cursor, each.state, random.below)
-    if (open.length > 5) open.splice(random.below(5), 1)[0]!.cursor.close()
-  }
-  await engine.close()
-})
-
-function change(model: Set<number>, below: (bound: number) => number): { family: 'dist'; write: Write } {
-  const n = below(KEYS.length)
-  const key = KEYS[n]!
-  if (below(2) === 0) {
-    model.delete(n)
-    return { family: 'dist', write: { type: 'delete', key } }
-  }
-  model.add(n)
-  return { family: 'dist', write: { type: 'put', key, value: key } }
-}
-
-function checkWalk(cursor: Cursor, state: number[], below: (bound: number) => number): void {
-  const n = below(KEYS.length + 1)
-  const before = state.findLast((each) => each < n)
-  expect(cursor.seekBefore(KEYS[n])).toBe(before !== undefined)
-  expect([cursor.valid, ...cursor.key]).toEqual([before !== undefined, ...(KEYS[before ?? -1] ?? [])])
-  if (before !== undefined) {
-    expect(cursor.next()).toBe(state.at(-1) !== before)
-    if (cursor.valid) expect(cursor.key).toEqual(Buffer.from(KEYS[state[state.indexOf(before) + 1]!]!))
-  }
-  const m = below(KEYS.length)
-  const after = state.filter((each) => each >= m)
-  const seen: Uint8Array[] = []
-  for (let found = cursor.seek(KEYS[m]!); found; found = cursor.next()) seen.push(cursor.value)
-  expect(seen).toEqual(after.map((each) => Buffer.from(KEYS[each]!)))
-}
+oldCursors('rocksdb', () => new OpeningEngine())

@@ -1,8 +1,8 @@
 import type Binding from 'rocksdb/binding.js'
 import type { Column, Database, IteratorOptions, NativeIterator } from 'rocksdb/binding.js'
 import { assert } from '../../../base/assert.ts'
-import { BrokerError } from '../../../base/errors.ts'
 import { compareBytes, earlierEnd, laterStart } from '../bytes.ts'
+import { readFailed } from '../disk/failures.ts'
 import type { Bounds, Cursor } from '../engine.ts'
 
 const NOTHING = new Uint8Array(0)
@@ -151,11 +151,6 @@ export class RocksCursor implements Cursor {
     this.#state = 'off'
     return false
   }
-}
-
-/** What a read that the disk refused throws: damaged blocks are known by their checksums and never served. */
-export function readFailed(cause: unknown): BrokerError {
-  return new BrokerError('STORAGE_FAILED', `Cannot read the database: ${(cause as Error).message}`, { cause })
 }
 
 function optionsOf({ column }: { column: Column }, { start, end }: Bounds): IteratorOptions {

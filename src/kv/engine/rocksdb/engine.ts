@@ -5,6 +5,10 @@ import type { Column, Columns, Database } from 'rocksdb/binding.js'
 import { type Clock, systemClock } from '../../../base/clock.ts'
 import { BrokerError } from '../../../base/errors.ts'
 import type { HealthReason } from '../../../base/health.ts'
+import { GroupCommit } from '../disk/commit.ts'
+import { DiskWatch } from '../disk/disk-watch.ts'
+import { openFailed, readFailed } from '../disk/failures.ts'
+import { type Opened, WorkerWriter, type Writer } from '../disk/writer.ts'
 import {
   type Batch,
   type Bounds,
@@ -14,16 +18,14 @@ import {
   FAMILIES,
   type Family,
 } from '../engine.ts'
-import { RocksCursor, readFailed } from './cursor.ts'
+import { RocksCursor } from './cursor.ts'
 import { closeDatabase, openDatabase } from './database.ts'
-import { DiskWatch } from './disk-watch.ts'
-import { type Group, GroupPool } from './group.ts'
 import { STATE_VERSION } from './layout.js'
+import { type FamilyFiles, Manifest } from './manifest.ts'
 import { loadBinding } from './platform.ts'
 import { nameOf, ReadCache } from './read-cache.ts'
 import { openOptions, type TuningOptions } from './tuning.ts'
 import { Usage } from './usage.ts'
-import { type Landed, type Opened, WorkerWriter, type Writer } from './writer.ts'
 
 export interface RocksOptions {
   /** Folder of the database and its side file; made where it is missing. One process at a time. */
@@ -38,8 +40,6 @@ export interface RocksOptions {
   clock?: Clock
 }
 
-/** Bytes of one group; what comes beyond begins the next one. */
-const GROUP_BYTES_MAX = 16 * 1024 * 1024
 /** Default of the tuning option. */
 const READ_CACHE_BYTES = 32 * 1024 * 1024
 /** Longest sleep of a reader while a batch lands in steps; it looks again then. */
@@ -47,47 +47,26 @@ const STEP_WAIT_MS = 1_000
 
 /**
  * The engine of a node with a disk: one RocksDB, a thread that writes, reads on the caller's thread.
- *
- * While a group of batches is on its way to the disk the next one gathers, so that a slow disk makes larger groups: one
- * atomic write and one fdatasync for each. A batch is readable only when it is as durable as it asked for. Callers bound
- * what they have under way; the engine takes it all.
  */
 export class RocksEngine implements Engine {
   readonly persistent = true
   /** How many durable batches were lost before this start; 0 unless the loss was accepted. */
   readonly lost: number
-  readonly #options: RocksOptions
-  readonly #clock: Clock
   readonly #binding: typeof Binding
   readonly #database: Database
   readonly #columns: Columns
   readonly #writer: Writer
   readonly #shared: Int32Array
-  readonly #watch: DiskWatch
+  readonly #watch: DiskWatch<Record<string, FamilyFiles>>
   readonly #usage: Usage
   readonly #cache: ReadCache
-  readonly #pool = new GroupPool()
+  readonly #commit: GroupCommit
   readonly #cursors = new Set<RocksCursor>()
-  /** Gathering, the last one; those before it are full. */
-  #queue: Group[] = []
-  #underWay: Group | null = null
-  #sentMs = 0
-  #scheduled = false
-  /** Waits for a moment without a group under way. */
-  #calls: (() => void)[] = []
-  #number: number
-  #durable: number
-  #batches = 0
-  #syncs = 0
-  #failure: Error | null = null
   #closing: Promise<void> | null = null
   /** The database is closed, or about to be: a read would end the process. */
   #released = false
-  #idle: (() => void) | null = null
 
   private constructor(parts: Parts) {
-    this.#options = parts.options
-    this.#clock = parts.options.clock ?? systemClock
     this.#binding = parts.binding
     this.#database = parts.database
     this.#columns = parts.columns
@@ -98,8 +77,21 @@ export class RocksEngine implements Engine {
     const cursor = (family: Family) => this.cursor(family, {})
     this.#usage = new Usage({ binding, database, watch, tuning: parts.options.tuning ?? {}, cursor })
     this.#cache = new ReadCache(parts.options.tuning?.readCacheBytes ?? READ_CACHE_BYTES)
-    this.#number = parts.opened.number
-    this.#durable = parts.opened.number
+    const { hangMs, fatal } = parts.options
+    this.#commit = new GroupCommit({
+      ...{
+        writer: parts.writer,
+        clock: parts.options.clock ?? systemClock,
+        number: parts.opened.number,
+        hangMs,
+        fatal,
+      },
+      begin: (batches) => this.#cache.begin(batches),
+      landed: (group) => {
+        this.#cache.landed()
+        this.#usage.landed(group)
+      },
+    })
     this.lost = parts.opened.lost
   }
 
@@ -112,17 +104,15 @@ export class RocksEngine implements Engine {
       const { database, columns } = await openDatabase(binding, join(path, 'rocksdb'), openOptions(tuning))
       const shared = new Int32Array(new SharedArrayBuffer(4))
       const setup = {
-        handle: binding.db_get_handle(database),
-        state: shared,
-        sidePath: join(path, 'durable'),
-        acceptLoss,
+        ...{ worker: new URL('./worker.js', import.meta.url), sidePath: join(path, 'durable'), acceptLoss },
+        data: { handle: binding.db_get_handle(database), state: shared },
       }
       try {
         let engine: RocksEngine | null = null
         const { writer, opened } = await WorkerWriter.open(setup, (error) => {
-          if (engine !== null) engine.#fail(error)
+          if (engine !== null) engine.#commit.fail(error)
         })
-        const watch = new DiskWatch(path, options.clock ?? systemClock)
+        const watch = watchFiles(path, options.clock ?? systemClock)
         await watch.start()
         engine = new RocksEngine({ options, binding, database, columns, writer, shared, watch, opened })
         return engine
@@ -155,18 +145,7 @@ export class RocksEngine implements Engine {
   }
 
   write(batch: Batch): Promise<void> {
-    if (this.#failure !== null) return Promise.reject(this.#failure)
-    if (this.#closing !== null) return Promise.reject(new BrokerError('CLOSED', 'Cannot write: the engine is closed'))
-    return new Promise((resolve, reject) => {
-      let group = this.#queue.at(-1)
-      if (group === undefined || group.used >= GROUP_BYTES_MAX) {
-        group = this.#pool.take()
-        this.#queue.push(group)
-      }
-      group.add(batch)
-      group.waiters.push({ resolve, reject })
-      this.#schedule()
-    })
+    return this.#commit.write(batch)
   }
 
   /**
@@ -174,26 +153,16 @@ export class RocksEngine implements Engine {
    * of batch {@link landed}. It must not wait for anything.
    */
   between<Result>(work: () => Result): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      const call = () => {
-        try {
-          resolve(work())
-        } catch (error) {
-          reject(error)
-        }
-      }
-      if (this.#underWay === null) call()
-      else this.#calls.push(call)
-    })
+    return this.#commit.between(work)
   }
 
   durable(): number {
-    return this.#durable
+    return this.#commit.durable
   }
 
   /** Number of the last batch that reads see. */
   landed(): number {
-    return this.#number
+    return this.#commit.landed
   }
 
   /** A call costs up to 0.3 ms: not for every turn. */
@@ -201,17 +170,13 @@ export class RocksEngine implements Engine {
     const bytes = {} as EngineStats['bytes']
     for (const family of FAMILIES) bytes[family] = this.#usage.bytes(family)
     const { freeBytes, diskBytes } = this.#watch
-    const pressure = this.#usage.pressure(this.#oldestWriteMs())
-    return { bytes, freeBytes, diskBytes, batches: this.#batches, syncs: this.#syncs, pressure }
+    const pressure = this.#usage.pressure(this.#commit.oldestWriteMs)
+    return { bytes, freeBytes, diskBytes, ...this.#commit.counts, pressure }
   }
 
   /** What keeps writes from being done. */
   health(): HealthReason[] {
-    if (this.#failure !== null) return [{ part: 'disk', message: this.#failure.message }]
-    const { hangMs = 10_000 } = this.#options
-    const waitMs = this.#oldestWriteMs()
-    if (waitMs < hangMs) return []
-    return [{ part: 'disk', message: `A write has been waiting for the disk for ${Math.round(waitMs / 1_000)} s` }]
+    return this.#commit.health()
   }
 
   close(): Promise<void> {
@@ -220,7 +185,7 @@ export class RocksEngine implements Engine {
   }
 
   async #close(): Promise<void> {
-    if (this.#underWay !== null || this.#queue.length > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    await this.#commit.close()
     this.#watch.stop()
     await this.#writer.close()
     this.#released = true
@@ -254,59 +219,6 @@ export class RocksEngine implements Engine {
     }
   }
 
-  /** What one turn of the event loop writes, and all that follows at once from what has landed, becomes one group. */
-  #schedule(): void {
-    if (this.#scheduled || this.#underWay !== null) return
-    this.#scheduled = true
-    process.nextTick(() => this.#send())
-  }
-
-  #send(): void {
-    this.#scheduled = false
-    if (this.#underWay !== null) return
-    const group = this.#queue.shift()
-    if (group === undefined) {
-      this.#idle?.()
-      return
-    }
-    this.#underWay = group
-    this.#sentMs = this.#clock.monotonic()
-    this.#cache.begin(group.batches)
-    this.#writer.land(group, this.#number + 1).then(
-      (landed) => this.#landed(group, landed),
-      (error: Error) => this.#fail(error),
-    )
-  }
-
-  #landed(group: Group, { durable, syncs, buffer }: Landed): void {
-    this.#underWay = null
-    this.#number += group.batches.length
-    this.#batches += group.batches.length
-    this.#durable = durable
-    this.#syncs = syncs
-    this.#pool.giveBack(buffer)
-    this.#cache.landed()
-    this.#usage.landed(group)
-    for (const call of this.#calls.splice(0)) call()
-    for (const { resolve } of group.waiters) resolve()
-    this.#schedule()
-  }
-
-  #fail(cause: Error): void {
-    if (this.#failure !== null) return
-    this.#failure = new BrokerError('STORAGE_FAILED', `Cannot write to the database: ${cause.message}`, { cause })
-    const failed = [...(this.#underWay === null ? [] : [this.#underWay]), ...this.#queue.splice(0)]
-    this.#underWay = null
-    for (const call of this.#calls.splice(0)) call()
-    for (const { waiters } of failed) for (const { reject } of waiters) reject(this.#failure)
-    this.#idle?.()
-    this.#options.fatal?.(this.#failure)
-  }
-
-  #oldestWriteMs(): number {
-    return this.#underWay === null ? 0 : this.#clock.monotonic() - this.#sentMs
-  }
-
   #column(family: Family): Column {
     return this.#columns[family]!
   }
@@ -319,12 +231,15 @@ interface Parts {
   columns: Columns
   writer: Writer
   shared: Int32Array
-  watch: DiskWatch
+  watch: DiskWatch<Record<string, FamilyFiles>>
   opened: Opened
 }
 
-function openFailed(path: string, cause: Error): BrokerError {
-  const { code, message } = cause as Error & { code?: string }
-  const reason = code === 'LEVEL_LOCKED' ? 'another process has it open' : message
-  return new BrokerError('STORAGE_FAILED', `Cannot open the database in "${path}": ${reason}`, { cause })
+function watchFiles(path: string, clock: Clock): DiskWatch<Record<string, FamilyFiles>> {
+  const manifest = new Manifest(join(path, 'rocksdb'))
+  const see = async () => {
+    await manifest.refresh()
+    return manifest.families() ?? {}
+  }
+  return new DiskWatch(path, clock, see, {})
 }

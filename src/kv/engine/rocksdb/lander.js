@@ -6,11 +6,13 @@ import {
   DELETE_RANGE,
   encodeNumber,
   NUMBER_KEY,
-  PENDING_KEY,
   PUT,
-  STATE_VERSION,
+  readWrite,
+  viewOf,
   WRITE_HEADER_BYTES,
-} from './layout.js'
+  writesOf,
+} from '../disk/layout.js'
+import { PENDING_KEY, STATE_VERSION } from './layout.js'
 
 /**
  * A deleteRange over at most so many keys becomes deletes in the same atomic write. Beyond, it is a range tombstone: a
@@ -18,7 +20,7 @@ import {
  */
 const POINT_DELETES_MAX = 1_000
 
-/** @typedef {{ type: number, family: number, key: Uint8Array, value: Uint8Array }} Write */
+/** @typedef {import('../disk/layout.js').Write} Write */
 /** @typedef {import('rocksdb/binding.js').Database} Database */
 /** @typedef {import('rocksdb/binding.js').Column} Column */
 
@@ -75,7 +77,7 @@ export class Lander {
 
   /** Executes a batch that a crash left pending. */
   resume() {
-    const [pending] = binding.db_get_many_sync(this.#database, [PENDING_KEY], { ...this.#own, valueEncoding: 'buffer' })
+    const pending = this.getOwn(PENDING_KEY)
     if (pending === undefined) return
     this.#execute(pending)
     this.sync()
@@ -85,6 +87,11 @@ export class Lander {
   sync() {
     binding.batch_del(this.#batch, PENDING_KEY, this.#own)
     this.#commit(true)
+  }
+
+  /** @param {Uint8Array} key */
+  getOwn(key) {
+    return binding.db_get_many_sync(this.#database, [key], { ...this.#own, valueEncoding: 'buffer' })[0]
   }
 
   /**
@@ -202,6 +209,9 @@ export class Lander {
     this.#commit(sync)
   }
 
+  /** The thread that opened the database closes it. */
+  close() {}
+
   /** @param {boolean} sync */
   #commit(sync) {
     binding.batch_write(this.#database, this.#batch, { sync })
@@ -220,44 +230,6 @@ export class Lander {
 
 /** @type {Uint8Array[][]} */
 const NO_RANGES = []
-
-/** @param {Uint8Array} bytes */
-function viewOf(bytes) {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-}
-
-/**
- * @param {Uint8Array} bytes
- * @param {number} from
- * @param {number} to
- * @returns {Generator<Write>}
- */
-function* writesOf(bytes, from, to) {
-  const view = viewOf(bytes)
-  for (let at = from; at < to; ) {
-    const write = readWrite(bytes, view, at)
-    at += WRITE_HEADER_BYTES + write.key.length + write.value.length
-    yield write
-  }
-}
-
-/**
- * @param {Uint8Array} bytes
- * @param {DataView} view of the same bytes
- * @param {number} at
- * @returns {Write}
- */
-function readWrite({ buffer, byteOffset }, view, at) {
-  const keyAt = at + WRITE_HEADER_BYTES
-  const keyBytes = view.getUint32(at + 2, true)
-  const valueBytes = view.getUint32(at + 6, true)
-  return {
-    type: view.getUint8(at),
-    family: view.getUint8(at + 1),
-    key: new Uint8Array(buffer, byteOffset + keyAt, keyBytes),
-    value: new Uint8Array(buffer, byteOffset + keyAt + keyBytes, valueBytes),
-  }
-}
 
 /**
  * Keys within a range that earlier writes of the same group put.

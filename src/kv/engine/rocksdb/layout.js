@@ -1,52 +1,10 @@
 // @ts-check
-/**
- * Bytes that the engine and its storage worker share.
- *
- * Plain JavaScript, as all that the worker loads: a worker thread starts without the loader of the tests, and Node 20
- * cannot read TypeScript by itself.
- *
- * A group is what goes to the worker at once: batches one after the other, numbers in little endian.
- *
- *   batch:  bytes of this batch u32, header included | deleteRanges among its writes u32 | writes
- *   write:  type u8 | place of the family in FAMILIES u8 | bytes of the key u32 | bytes of the value u32 | key | value
- *
- * The value of a deleteRange is its end.
- */
-
-export const BATCH_HEADER_BYTES = 8
-export const WRITE_HEADER_BYTES = 10
-export const PUT = 0
-export const DELETE = 1
-export const DELETE_RANGE = 2
+/** What RocksDB's engine and its storage worker share, beside the bytes of `disk/layout.js`. */
 
 /** Column family of the engine's own keys: RocksDB wants one of this name. */
 export const OWN_FAMILY = 'default'
-/** Version of what the engine itself writes, u32 BE; a newer one is refused. */
-export const FORMAT = 1
-export const FORMAT_KEY = Buffer.from('format')
-/** Number of the last batch in the database, u64 BE: part of every write. */
-export const NUMBER_KEY = Buffer.from('number')
 /** A batch with a large deleteRange that is not executed to its end yet. */
 export const PENDING_KEY = Buffer.from('pending')
 
 /** Place in the shared state: odd while a batch lands in several steps, so that readers wait. */
 export const STATE_VERSION = 0
-
-/**
- * @param {number} number a whole number, at most 2^53
- * @returns {Buffer} as u64 BE
- */
-export function encodeNumber(number) {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigUInt64BE(BigInt(number))
-  return bytes
-}
-
-/**
- * @param {Uint8Array | undefined} bytes as {@link encodeNumber} made them
- * @returns {number} 0 where there are none
- */
-export function decodeNumber(bytes) {
-  if (bytes === undefined) return 0
-  return Number(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readBigUInt64BE())
-}

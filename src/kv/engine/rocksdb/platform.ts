@@ -33,6 +33,16 @@ export async function loadBinding(): Promise<typeof Binding> {
   }
 }
 
+/** One sentence that says why RocksDB does not run here; null where it does. */
+export async function whyUnsupported(): Promise<string | null> {
+  try {
+    await loadBinding()
+    return null
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
 /** What keeps the prebuilt binary from running, as the end of a sentence; null where nothing does. */
 export function whatLacks({ name, arch, glibc, flags }: Platform): string | null {
   const target = `${name}-${arch}`

@@ -1,149 +1,22 @@
 // @ts-check
 import { parentPort, workerData } from 'node:worker_threads'
 import binding from 'rocksdb/binding.js'
+import { StorageWorker } from '../disk/storage-worker.js'
 import { Lander } from './lander.js'
-import { decodeNumber, FORMAT, FORMAT_KEY, NUMBER_KEY, OWN_FAMILY } from './layout.js'
-import { SideFile } from './side-file.js'
+import { OWN_FAMILY } from './layout.js'
+
+/** @typedef {import('../disk/storage-worker.js').Setup & { handle: bigint, state: Int32Array, families: string[] }} Setup */
 
 /**
- * The storage worker: the thread that lands groups of batches, since a write blocks until the disk has it.
- *
- * One message from the engine is one group, one message back says that it is landed. A failed write is the last one: what
- * is on disk after a failed fsync is unknown, and asking again would be told a lie.
+ * The storage worker of RocksDB: it shares the database of the thread that opened it, by its handle.
+ * @param {Setup} setup
  */
-
-/** @typedef {{ handle: bigint, state: Int32Array, sidePath: string, acceptLoss: boolean, families: string[] }} Setup */
-/** @typedef {{ type: 'group', buffer: ArrayBuffer, bytes: number, first: number, count: number, sync: boolean }} Group */
-/** @typedef {Group | { type: 'close' }} Request */
-/**
- * @typedef {{ type: 'opened', number: number, lost: number }
- *   | { type: 'landed', durable: number, syncs: number, buffer: ArrayBuffer }
- *   | { type: 'failed', message: string } | { type: 'closed' }} Reply
- */
-
-/** Least time between two writes of the side file. */
-const SIDE_FILE_MS = 100
-
-class StorageWorker {
-  #port
-  #lander
-  #side = /** @type {SideFile | null} */ (null)
-  #landed = 0
-  #durable = 0
-  #sideMs = 0
-  #sideTimer = /** @type {NodeJS.Timeout | null} */ (null)
-  #failed = false
-
-  /**
-   * @param {import('node:worker_threads').MessagePort} port
-   * @param {Setup} setup
-   */
-  constructor(port, setup) {
-    this.#port = port
-    const database = binding.db_init(setup.handle)
-    const columns = /** @type {import('rocksdb/binding.js').Columns} */ (binding.db_open(database, {}, () => {}))
-    /** @param {string} name */
-    const column = (name) => /** @type {import('rocksdb/binding.js').Column} */ (columns[name])
-    const own = column(OWN_FAMILY)
-    this.#lander = new Lander(database, { own, families: setup.families.map(column) }, setup.state)
-    const rows = binding.db_get_many_sync(database, [FORMAT_KEY, NUMBER_KEY], { column: own, valueEncoding: 'buffer' })
-    this.#open(setup, rows)
-  }
-
-  /**
-   * @param {Setup} setup
-   * @param {(Uint8Array | undefined)[]} rows format and number in the database
-   */
-  #open({ sidePath, acceptLoss }, [format, numberBytes]) {
-    const number = decodeNumber(numberBytes)
-    if (format !== undefined && Buffer.from(format).readUInt32BE() > FORMAT) {
-      throw new Error(
-        `its format ${Buffer.from(format).readUInt32BE()} is newer than ${FORMAT}, which this version reads`,
-      )
-    }
-    const side = new SideFile(sidePath)
-    const known = side.number
-    if (!acceptLoss && known === null && number > 0) {
-      throw new Error(`"${sidePath}" is missing or damaged, so nobody knows whether batches after ${number} are lost`)
-    }
-    const lost = Math.max(0, (known ?? 0) - number)
-    if (!acceptLoss && lost > 0) {
-      const found = number === 0 ? 'holds none' : `ends at batch ${number}`
-      throw new Error(
-        `batch ${known} was durable, but the database ${found}: its log is damaged, acknowledged writes are lost`,
-      )
-    }
-    if (format === undefined) {
-      const bytes = Buffer.alloc(4)
-      bytes.writeUInt32BE(FORMAT)
-      this.#lander.putOwn(FORMAT_KEY, bytes)
-    }
-    this.#lander.resume()
-    this.#landed = number
-    this.#durable = number
-    if (known !== number) side.write(number)
-    this.#side = side
-    this.#post({ type: 'opened', number, lost })
-  }
-
-  /** @param {Request} request */
-  take(request) {
-    this.#try(() => (request.type === 'group' ? this.#land(request) : this.#close()))
-  }
-
-  /** @param {() => void} work */
-  #try(work) {
-    if (this.#failed) return
-    try {
-      work()
-    } catch (error) {
-      this.#failed = true
-      if (this.#sideTimer !== null) clearTimeout(this.#sideTimer)
-      this.#post({ type: 'failed', message: /** @type {Error} */ (error).message })
-    }
-  }
-
-  /** @param {Group} group */
-  #land({ buffer, bytes, first, count, sync }) {
-    this.#lander.land(new Uint8Array(buffer, 0, bytes), first, sync)
-    this.#landed = first + count - 1
-    if (sync) this.#durable = this.#landed
-    this.#post({ type: 'landed', durable: this.#durable, syncs: this.#lander.syncs, buffer }, [buffer])
-    if (sync) this.#noteDurable()
-  }
-
-  #noteDurable() {
-    const waitMs = this.#sideMs + SIDE_FILE_MS - performance.now()
-    if (waitMs <= 0) this.#writeSide()
-    else this.#sideTimer ??= setTimeout(() => this.#try(() => this.#writeSide()), waitMs)
-  }
-
-  #writeSide() {
-    if (this.#sideTimer !== null) clearTimeout(this.#sideTimer)
-    this.#sideTimer = null
-    this.#sideMs = performance.now()
-    this.#side?.write(this.#durable)
-  }
-
-  #close() {
-    if (this.#landed > this.#durable) this.#lander.sync()
-    this.#durable = this.#landed
-    this.#writeSide()
-    this.#side?.close()
-    this.#post({ type: 'closed' })
-    this.#port.close()
-  }
-
-  /**
-   * @param {Reply} reply
-   * @param {ArrayBuffer[]} [transfer]
-   */
-  #post(reply, transfer) {
-    this.#port.postMessage(reply, transfer)
-  }
+function landerOf({ handle, state, families }) {
+  const database = binding.db_init(handle)
+  const columns = /** @type {import('rocksdb/binding.js').Columns} */ (binding.db_open(database, {}, () => {}))
+  /** @param {string} name */
+  const column = (name) => /** @type {import('rocksdb/binding.js').Column} */ (columns[name])
+  return new Lander(database, { own: column(OWN_FAMILY), families: families.map(column) }, state)
 }
 
-if (parentPort !== null) {
-  const worker = new StorageWorker(parentPort, workerData)
-  parentPort.on('message', (request) => worker.take(request))
-}
+if (parentPort !== null) new StorageWorker(parentPort, landerOf(workerData), workerData)

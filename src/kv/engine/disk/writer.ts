@@ -20,11 +20,12 @@ export interface Landed {
 }
 
 export interface WriterSetup {
-  handle: bigint
-  /** Shared with readers: see `layout.js`. */
-  state: Int32Array
+  /** The engine's own `worker.js`. */
+  worker: URL
   sidePath: string
   acceptLoss: boolean
+  /** What the engine's worker wants besides. */
+  data: object
 }
 
 /** Called once when the disk or the worker fails, also when nothing waits for it. */
@@ -54,9 +55,10 @@ export class WorkerWriter implements Writer {
 
   private constructor(setup: WriterSetup, onFailure: OnFailure) {
     this.#onFailure = onFailure
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
+    const { worker, data, sidePath, acceptLoss } = setup
+    this.#worker = new Worker(worker, {
       name: 'storage',
-      workerData: { ...setup, families: FAMILIES },
+      workerData: { ...data, sidePath, acceptLoss, families: FAMILIES },
     })
     this.#worker.on('message', (reply: Reply) => this.#take(reply))
     this.#worker.on('error', (error) => this.#fail(error))

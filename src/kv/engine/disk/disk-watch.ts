@@ -1,26 +1,26 @@
 import { statfs } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Clock } from '../../../base/clock.ts'
-import { type FamilyFiles, Manifest } from './manifest.ts'
 
 const LOOK_MS = 1_000
 
-/** Looks once a second at the disk: its free space, and the files of each column family. */
-export class DiskWatch {
+/** Looks once a second at the disk: its free space, and what the engine wants to see besides. */
+export class DiskWatch<Seen> {
   readonly #path: string
   readonly #clock: Clock
-  readonly #manifest: Manifest
+  readonly #see: () => Promise<Seen> | Seen
   #stopTimer: (() => void) | null = null
   #stopped = false
   /** What this user may still write. */
   freeBytes = Number.POSITIVE_INFINITY
   diskBytes = 0
-  families: Record<string, FamilyFiles> = {}
+  seen: Seen
 
-  constructor(path: string, clock: Clock) {
+  /** @param first until the first look */
+  constructor(path: string, clock: Clock, see: () => Promise<Seen> | Seen, first: Seen) {
     this.#path = path
     this.#clock = clock
-    this.#manifest = new Manifest(join(path, 'rocksdb'))
+    this.#see = see
+    this.seen = first
   }
 
   /** Looks once, then again and again until {@link stop}. */
@@ -41,8 +41,7 @@ export class DiskWatch {
       const { bavail, blocks, bsize } = await statfs(this.#path)
       this.freeBytes = bavail * bsize
       this.diskBytes = blocks * bsize
-      await this.#manifest.refresh()
-      this.families = this.#manifest.families() ?? {}
+      if (!this.#stopped) this.seen = await this.#see()
     } catch {
       return
     }

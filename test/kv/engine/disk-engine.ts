@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { Batch, Bounds, Cursor, Engine, EngineStats, Family } from '../../../src/kv/engine/engine.ts'
+import { LmdbEngine } from '../../../src/kv/engine/lmdb/engine.ts'
 import { RocksEngine, type RocksOptions } from '../../../src/kv/engine/rocksdb/engine.ts'
 
 /** Memory where the system has such a folder: what a test does not read back after a crash needs no disk. */
@@ -20,11 +21,13 @@ export const SMALL = { memtableBytes: 2 ** 22, cacheBytes: 2 ** 20 }
 /** An engine that is used at once and opens meanwhile: its first batch waits for that. */
 export class OpeningEngine implements Engine {
   readonly persistent = true
-  readonly #opening: Promise<RocksEngine>
-  #engine: RocksEngine | null = null
+  readonly #opening: Promise<RocksEngine | LmdbEngine>
+  #engine: RocksEngine | LmdbEngine | null = null
 
-  constructor(options: Partial<RocksOptions> = {}) {
-    this.#opening = RocksEngine.open({ path: newFolder(MEMORY), tuning: SMALL, ...options })
+  constructor(kind: 'rocksdb' | 'lmdb' = 'rocksdb', options: Partial<RocksOptions> = {}) {
+    const path = newFolder(MEMORY)
+    this.#opening =
+      kind === 'lmdb' ? LmdbEngine.open({ path, ...options }) : RocksEngine.open({ path, tuning: SMALL, ...options })
     void this.#opening.then((engine) => (this.#engine = engine))
   }
 

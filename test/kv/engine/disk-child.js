@@ -1,5 +1,5 @@
 /**
- * A process that writes until it is killed: `node rocksdb-child.js BUILD FOLDER FROM`. It prints the number of each batch
+ * A process that writes until it is killed: `node disk-child.js BUILD ENGINE FOLDER FROM`. It prints the number of each batch
  * that was acknowledged, one a line, in the order of the answers; `failed` once the engine calls fatal.
  *
  * Batch n puts key n into `inbox` and `retain`, and n into `meta`. Every tenth one fills `dist`, the next one empties it
@@ -7,8 +7,8 @@
  */
 import { pathToFileURL } from 'node:url'
 
-const [build, path, from] = process.argv.slice(2)
-const { RocksEngine } = await import(pathToFileURL(`${build}/kv/engine/rocksdb/engine.js`).href)
+const [build, kind, path, from] = process.argv.slice(2)
+const engines = await import(pathToFileURL(`${build}/kv/engine/${kind}/engine.js`).href)
 const WRITERS = 8
 const FILL = 1_200
 
@@ -16,7 +16,7 @@ const bytes = (text) => new TextEncoder().encode(text)
 const put = (family, key, value) => ({ family, write: { type: 'put', key: bytes(key), value: bytes(value) } })
 const say = (text) => process.stdout.write(`${text}\n`)
 
-const engine = await RocksEngine.open({
+const engine = await (engines.RocksEngine ?? engines.LmdbEngine).open({
   path,
   tuning: { memtableBytes: 4 * 2 ** 20, cacheBytes: 2 ** 20 },
   fatal: () => say('failed'),

@@ -4,16 +4,22 @@ import { dirname, resolve } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { systemRandom } from '../../../src/base/clock.ts'
 import type { Engine, Family } from '../../../src/kv/engine/engine.ts'
+import { LmdbEngine } from '../../../src/kv/engine/lmdb/engine.ts'
 import { RocksEngine } from '../../../src/kv/engine/rocksdb/engine.ts'
 import { builtMain } from '../../build.ts'
-import { newFolder, SMALL } from './rocksdb-engine.ts'
+import { newFolder, SMALL } from './disk-engine.ts'
+import { smallDisk } from './small-disk.ts'
 
-const CHILD = resolve('test/kv/engine/rocksdb-child.js')
+const CHILD = resolve('test/kv/engine/disk-child.js')
 let build = ''
 
 beforeAll(async () => {
   build = dirname(await builtMain())
 }, 60_000)
+
+type Kind = 'rocksdb' | 'lmdb'
+const open = (kind: Kind, path: string): Promise<Engine> =>
+  kind === 'lmdb' ? LmdbEngine.open({ path }) : RocksEngine.open({ path, tuning: SMALL })
 
 const decode = (data: Uint8Array | undefined) => (data === undefined ? undefined : new TextDecoder().decode(data))
 const get = (engine: Engine, family: Family, key: string) => decode(engine.get(family, new TextEncoder().encode(key)))
@@ -39,9 +45,9 @@ async function run(command: string, args: string[], line: (text: string, child: 
 }
 
 /** Runs the child and kills it once it has acknowledged so many batches; returns the numbers acknowledged. */
-async function runAndKill(path: string, from: number, acknowledged: number): Promise<number[]> {
+async function runAndKill(kind: Kind, path: string, from: number, acknowledged: number): Promise<number[]> {
   const numbers: number[] = []
-  await run(process.execPath, [CHILD, build, path, String(from)], (line, child) => {
+  await run(process.execPath, [CHILD, build, kind, path, String(from)], (line, child) => {
     numbers.push(Number(line))
     if (numbers.length === acknowledged) child.kill('SIGKILL')
   })
@@ -64,31 +70,45 @@ function checkWhole(engine: Engine, acknowledged: number): number {
   return last
 }
 
-describe.each([1, 2, 3, 4])('kill -9, folder %i', () => {
+describe.each(['rocksdb', 'rocksdb', 'lmdb', 'lmdb'] as const)('kill -9 of %s', (kind) => {
   test('nothing acknowledged is lost, nothing is there in part, five times', { timeout: 120_000 }, async () => {
     const path = newFolder()
     let last = 0
     for (let round = 0; round < 5; round++) {
-      const numbers = await runAndKill(path, last + 1, 1 + systemRandom.below(200))
+      const numbers = await runAndKill(kind, path, last + 1, 1 + systemRandom.below(200))
       expect(numbers.length).toBeGreaterThan(0)
-      const engine = await RocksEngine.open({ path, tuning: SMALL })
+      const engine = await open(kind, path)
       last = checkWhole(engine, numbers.at(-1)!)
       await engine.close()
     }
   })
 })
 
-test('a disk that refuses a write ends the engine, and what it had acknowledged is there', {
-  timeout: 60_000,
-}, async () => {
-  const path = newFolder()
-  // No file longer than 256 KiB: the log meets that first.
-  const command = `ulimit -f 512; exec "${process.execPath}" "${CHILD}" "${build}" "${path}" 1`
+/** What a child says that goes on until the disk refuses a write. */
+async function untilRefused(kind: Kind, path: string, limit = ''): Promise<string[]> {
+  const command = `${limit}exec "${process.execPath}" "${CHILD}" "${build}" ${kind} "${path}" 1`
   const lines: string[] = []
   await run('sh', ['-c', command], (line) => lines.push(line))
-  expect(lines.slice(-3)).toEqual(['failed', 'then STORAGE_FAILED', 'closed'])
-  expect(lines.filter((line) => line === 'failed')).toHaveLength(1)
-  const engine = await RocksEngine.open({ path, tuning: SMALL })
-  checkWhole(engine, Number(lines.at(-4)))
-  await engine.close()
-})
+  return lines
+}
+
+test.each([
+  // No file longer than 256 KiB: the log meets that first.
+  ['rocksdb', 'ulimit -f 512; ', () => newFolder()],
+  ['lmdb', '', () => smallDisk(24)],
+] as const)(
+  'a disk that refuses a write ends %s, and what it had acknowledged is there',
+  {
+    timeout: 60_000,
+  },
+  async (kind, limit, newPath) => {
+    const path = newPath()
+    if (path === null) return
+    const lines = await untilRefused(kind, path, limit)
+    expect(lines.slice(-3)).toEqual(['failed', 'then STORAGE_FAILED', 'closed'])
+    expect(lines.filter((line) => line === 'failed')).toHaveLength(1)
+    const engine = await open(kind, path)
+    checkWhole(engine, Number(lines.at(-4)))
+    await engine.close()
+  },
+)
