@@ -141,7 +141,7 @@ export class ChaosWorld<Command, Response, Query, Answer, Effect> {
     })
     const observer = makeObserver()
     const logic = typeof coprocessor === 'function' ? new Witnessed(coprocessor(), coprocessor()) : coprocessor
-    const transport = store.open(logic, observer, splits)
+    const transport = store.open(logic, observer, { splits })
     this.#running = { store, engine, observer, transport }
     this.#landscape = transport.landscape()
   }

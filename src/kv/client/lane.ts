@@ -45,8 +45,6 @@ export class Lane<Command, Response> {
   /** Failures in a row. */
   failures = 0
   lastError: Error | null = null
-  /** Who is believed to lead. */
-  store: string
   /** True while a retry waits for its time. */
   waiting = false
   /** In the client's list of lanes to flush. */
@@ -63,7 +61,6 @@ export class Lane<Command, Response> {
   constructor(descriptor: RangeDescriptor, stream: string) {
     this.descriptor = descriptor
     this.stream = stream
-    this.store = descriptor.replicas[0]?.store ?? ''
   }
 
   /** A lane that goes on with this one's numbers: for the child of a split, whose marks are copies. */

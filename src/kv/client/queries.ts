@@ -2,12 +2,14 @@ import type { Clock, Random } from '../../base/clock.ts'
 import { BrokerError, ERRORS } from '../../base/errors.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 import type { QueryOptions } from './client.ts'
+import type { Leaders } from './leaders.ts'
 import type { RangeTransport } from './transport.ts'
 
 /** What queries need of the client they belong to. */
 interface QueriesContext {
   locate(key: Uint8Array): RangeDescriptor | undefined
   learn(error: BrokerError | null): boolean
+  leaders: Leaders
   now(): number
 }
 
@@ -18,7 +20,6 @@ interface Pending<Query, Answer> {
   readonly deadlineMs: number
   attempt: number
   sentMs: number
-  store: string | null
   lastError: BrokerError | null
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
@@ -48,7 +49,7 @@ export class Queries<Query, Answer> {
   ask(key: Uint8Array, query: Query, options?: QueryOptions): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const pending: Pending<Query, Answer> = {
-        ...{ key, query, resolve, reject, attempt: 0, sentMs: 0, store: null, lastError: null },
+        ...{ key, query, resolve, reject, attempt: 0, sentMs: 0, lastError: null },
         linearizable: options?.linearizable ?? true,
         deadlineMs: this.#context.now() + (options?.deadlineMs ?? this.#limits.deadlineMs),
       }
@@ -63,7 +64,11 @@ export class Queries<Query, Answer> {
       if (pending.deadlineMs <= nowMs) {
         const message = `Cannot read in time: ${pending.lastError?.message ?? 'no answer'}`
         this.#reject(pending, new BrokerError('TIMEOUT', message, { cause: pending.lastError }))
-      } else if (nowMs - pending.sentMs >= this.#limits.attemptMs) this.#send(pending)
+      } else if (nowMs - pending.sentMs >= this.#limits.attemptMs) {
+        const range = this.#context.locate(pending.key)
+        if (range !== undefined) this.#context.leaders.doubt(range, null)
+        this.#send(pending)
+      }
     }
     return this.#pending.size > 0
   }
@@ -82,8 +87,7 @@ export class Queries<Query, Answer> {
     }
     const { key, query, linearizable } = pending
     const request = { range: range.id, epochVersion: range.epoch.version, key, query, linearizable }
-    const store = pending.store ?? range.replicas[0]?.store ?? ''
-    this.#transport.query(store, request, (error, answer) => {
+    this.#transport.query(this.#context.leaders.of(range), request, (error, answer) => {
       if (!this.#pending.has(pending)) return
       if (error === null) {
         this.#pending.delete(pending)
@@ -98,9 +102,9 @@ export class Queries<Query, Answer> {
       return
     }
     pending.lastError = error
-    const { leader } = (error.hint ?? {}) as { leader?: string }
-    pending.store = leader ?? null
-    const learned = this.#context.learn(error) || leader !== undefined
+    const learned = this.#context.learn(error)
+    const range = this.#context.locate(pending.key)
+    if (!learned && range !== undefined) this.#context.leaders.doubt(range, error)
     if (learned && pending.attempt <= 3) {
       this.#send(pending)
       return

@@ -7,6 +7,7 @@ import { LOST } from '../range/streams.ts'
 import type { CallOptions, Done, QueryOptions, RangeClient } from './client.ts'
 import { Landscape } from './landscape.ts'
 import { type Call, Lane } from './lane.ts'
+import { Leaders } from './leaders.ts'
 import { Queries } from './queries.ts'
 import type { RangeTransport } from './transport.ts'
 
@@ -68,6 +69,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   readonly #landscape = new Landscape()
   readonly #lanes = new Map<string, Lane<Command, Response>>()
   readonly #queries: Queries<Query, Answer>
+  /** Who is believed to lead, by range. */
+  readonly #leaders = new Leaders()
   #dirty: Lane<Command, Response>[] = []
   #streams = 0
   #scheduled = false
@@ -83,6 +86,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     this.#queries = new Queries(options, this.#limits, {
       locate: (key) => this.#landscape.locate(key),
       learn: (error) => this.#learn(error),
+      leaders: this.#leaders,
       now: () => this.#now(),
     })
   }
@@ -218,7 +222,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       const { attempt } = lane
       const { id, epoch } = lane.descriptor
       const batch = { range: id, epochVersion: epoch.version, ...shipment }
-      transport.propose(lane.store, batch, (error, responses) => {
+      transport.propose(this.#leaders.of(lane.descriptor), batch, (error, responses) => {
         if (this.#closed) return
         if (error === null) this.#answered(lane, run, responses)
         else if (attempt === lane.attempt && run.stream === lane.stream) this.#failed(lane, run, error)
@@ -260,7 +264,9 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       const { applied } = (error.hint ?? {}) as { applied?: number }
       if (applied !== undefined && applied < run.answered) lane.renew(this.#newStream())
     }
-    this.#retry(lane, this.#learn(error))
+    const learned = this.#learn(error)
+    if (!learned) this.#leaders.doubt(lane.descriptor, error)
+    this.#retry(lane, learned)
   }
 
   /** Sends again from the first unanswered: at once where something new was learned, else after a while. */
@@ -291,15 +297,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
 
   /** Takes what the error tells about ranges and leaders; true where that is new. */
   #learn(error: BrokerError | null): boolean {
-    const hint = (error?.hint ?? {}) as { descriptors?: RangeDescriptor[]; range?: string; leader?: string }
-    let learned = false
-    if (hint.leader !== undefined && hint.range !== undefined) {
-      const lane = this.#lanes.get(hint.range)
-      if (lane !== undefined && lane.store !== hint.leader) {
-        lane.store = hint.leader
-        learned = true
-      }
-    }
+    const hint = (error?.hint ?? {}) as { descriptors?: RangeDescriptor[] }
+    const learned = this.#leaders.learn(error)
     const told = [...(hint.descriptors ?? [])]
     if (error === null || error.code === 'EPOCH_MISMATCH' || error.code === 'RANGE_NOT_FOUND') {
       told.push(...this.#options.transport.landscape())
@@ -354,6 +353,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
         const message = `No answer from range "${lane.descriptor.id}" within ${this.#limits.attemptMs} ms`
         lane.lastError = new BrokerError('TIMEOUT', message)
         this.#learn(null)
+        this.#leaders.doubt(lane.descriptor, lane.lastError)
         this.#retry(lane, false)
       }
     }

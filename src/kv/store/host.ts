@@ -210,7 +210,11 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     const { id } = this.descriptor
     const message =
       store === null ? `Range "${id}" has no leader that is known here` : `Range "${id}" is led by store "${store}"`
-    return new BrokerError('NOT_LEADER', message, { hint: { store } })
+    return new BrokerError('NOT_LEADER', message, { hint: this.#leaderHint })
+  }
+
+  get #leaderHint(): { range: string; leader: string | null } {
+    return { range: this.descriptor.id, leader: this.group.leaderStore }
   }
 
   /** An entry may have brought timed work: the service is asked, but not for every entry. */
@@ -371,10 +375,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#underWay.delete(entry.index)
     if (found.term === entry.term) return found.proposal
     const message = `Range "${this.descriptor.id}" has another entry in this one's place`
-    this.#proposals.fail(
-      found.proposal,
-      new BrokerError('NOT_LEADER', message, { hint: { store: this.group.leaderStore } }),
-    )
+    this.#proposals.fail(found.proposal, new BrokerError('NOT_LEADER', message, { hint: this.#leaderHint }))
     return null
   }
 

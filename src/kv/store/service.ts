@@ -52,6 +52,14 @@ export interface ServiceContext {
 /** Term of the state that a range begins with. */
 const FIRST_TERM = 1
 
+/** What a service begins with where nothing is stored. */
+export interface Beginning {
+  /** Where its key space is cut. */
+  splits: readonly Uint8Array[]
+  /** The voters; the same on all of them. None: its ranges come from elsewhere. */
+  stores: readonly string[]
+}
+
 interface StoredRange {
   descriptor: RangeDescriptor
   applied: RangeChild['applied']
@@ -96,9 +104,9 @@ export class Service<Command, Response, Query, Answer, Effect>
    * Opens the ranges that are on disk, or creates the first ones, cut at `splits`. What is to be written goes to `meta`
    * and `raft`.
    */
-  open(splits: readonly Uint8Array[], meta: Write[], raft: Write[]): void {
+  open({ splits, stores }: Beginning, meta: Write[], raft: Write[]): void {
     const stored = this.#load(meta, raft)
-    if (stored.length === 0) this.#create(splits, stored, meta, raft)
+    if (stored.length === 0 && stores.length > 0) this.#create(splits, stores, stored, meta, raft)
     for (const each of stored) this.#openRange(each)
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
@@ -260,7 +268,13 @@ export class Service<Command, Response, Query, Answer, Effect>
     cursor.close()
   }
 
-  #create(splits: readonly Uint8Array[], found: StoredRange[], meta: Write[], raft: Write[]): void {
+  #create(
+    splits: readonly Uint8Array[],
+    stores: readonly string[],
+    found: StoredRange[],
+    meta: Write[],
+    raft: Write[],
+  ): void {
     const { service } = this.coprocessor
     const keys = [...splits].sort(compareBytes)
     const applied = { index: FIRST_INDEX, nowMs: 0, hash: 0 }
@@ -271,7 +285,7 @@ export class Service<Command, Response, Query, Answer, Effect>
         epoch: { version: 1, confVersion: 1 },
         start: keys[i - 1],
         end: keys[i],
-        replicas: [{ store: this.#context.storeId, replica: 1, role: 'voter' }],
+        replicas: stores.map((store, i) => ({ store, replica: i + 1, role: 'voter' })),
       }
       meta.push({ type: 'put', key: descriptorKey(service, descriptor.id), value: encodeDescriptor(descriptor) })
       meta.push({ type: 'put', key: appliedKey(service, descriptor.id), value: encodeApplied(applied) })

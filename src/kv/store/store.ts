@@ -16,7 +16,7 @@ import type { Packet } from './group.ts'
 import type { Gathered, Hosted, Landing } from './host.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
 import { judgePressure, PRESSURE_LIMITS, type PressureLimits } from './pressure.ts'
-import { Service } from './service.ts'
+import { type Beginning, Service } from './service.ts'
 
 export interface StoreOptions {
   engine: Engine
@@ -124,7 +124,7 @@ export class Store implements MetricSource {
     observer: RangeObserver<Effect>,
     options: ServeOptions<Command> = {},
   ): RangeClient<Command, Response, Query, Answer> {
-    const transport = this.open(coprocessor, observer, options.initialSplits)
+    const transport = this.open(coprocessor, observer, { splits: options.initialSplits ?? [] })
     const { clock, random, log, storeId } = this.#options
     const client = new RoutedClient<Command, Response, Query, Answer>({
       ...{ service: coprocessor.service, transport, clock, random, log },
@@ -142,7 +142,7 @@ export class Store implements MetricSource {
   open<Command, Response, Query, Answer, Effect>(
     coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>,
     observer: RangeObserver<Effect>,
-    initialSplits: readonly Uint8Array[] = [],
+    beginning: Partial<Beginning> = {},
   ): RangeTransport<Command, Response, Query, Answer> {
     assert(!this.#services.has(coprocessor.service), `Service "${coprocessor.service}" is opened twice`)
     const service = new Service(coprocessor, observer, {
@@ -161,7 +161,11 @@ export class Store implements MetricSource {
       refusal: () => this.#refusal(),
     })
     this.#services.set(coprocessor.service, service as unknown as AnyService)
-    service.open(initialSplits, this.#gathered.meta, this.#gathered.raft)
+    service.open(
+      { splits: [], stores: [this.#options.storeId], ...beginning },
+      this.#gathered.meta,
+      this.#gathered.raft,
+    )
     this.#schedule()
     return service
   }
