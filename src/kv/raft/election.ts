@@ -61,12 +61,18 @@ export function refuseVote(replica: Replica, request: VoteRequest): void {
 export function answerVote(replica: Replica, request: VoteRequest): void {
   const free = replica.vote === request.from || (replica.vote === null && replica.leader === null)
   const mayVote = free || request.term > replica.term
-  const granted = mayVote && replica.log.isUpToDate(request.lastIndex, request.lastTerm)
+  const granted = mayVote && holdsEnough(replica, request)
   if (granted && !request.pre) {
     replica.vote = request.from
     replica.timer.reset()
   }
   answer(replica, request, granted)
+}
+
+/** At least what this replica has, or had before it was emptied. Source: Raft paper, 5.4.1. */
+function holdsEnough({ log, floor }: Replica, { lastIndex, lastTerm }: VoteRequest): boolean {
+  const aboveFloor = lastTerm > floor.term || (lastTerm === floor.term && lastIndex >= floor.index)
+  return aboveFloor && log.isUpToDate(lastIndex, lastTerm)
 }
 
 /** The answer to a pre-vote promises nothing; one to a vote waits for the disk. */

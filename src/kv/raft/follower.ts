@@ -27,8 +27,9 @@ export function takeHeartbeat(replica: Replica, message: HeartbeatMessage): void
 
 /** A snapshot whose data the host holds ready. It is taken only where the log does not have what it stands for. */
 export function takeSnapshot(replica: Replica, message: SnapshotMessage): void {
-  const { log } = replica
+  const { log, floor } = replica
   const { snapshot } = message
+  if (snapshot.index < floor.index) return
   if (snapshot.index > log.commit) {
     if (log.matches(snapshot.index, snapshot.term)) log.commitTo(snapshot.index)
     else {

@@ -142,8 +142,9 @@ export class RaftNode {
    * piece asks before it empties the replica: only what this log does not have may cost what it has.
    */
   wants(snapshot: SnapshotMeta, term: number): boolean {
-    const { log, term: own } = this.#replica
-    return term >= own && snapshot.index > log.commit && !log.matches(snapshot.index, snapshot.term)
+    const { log, term: own, floor } = this.#replica
+    if (term < own || snapshot.index < floor.index || snapshot.index <= log.commit) return false
+    return !log.matches(snapshot.index, snapshot.term)
   }
 
   /** What the leader knows of the others; empty elsewhere. */

@@ -52,6 +52,12 @@ export interface RaftOptions {
    * begins at 0 with {@link NO_CONFIG}, and so is sent a snapshot before entries that change what it does not know.
    */
   config: ConfState
+  /**
+   * Where this replica was emptied for a snapshot that has not come to its end: that snapshot's place. It begins with an
+   * empty log, {@link NO_CONFIG} and its last hard state, with commit 0. Its old entries counted once, perhaps against a
+   * candidate of a configuration long gone; so it votes as if its log ended there, and takes no older snapshot.
+   */
+  emptiedFor?: { index: number; term: number } | null
   limits?: Partial<RaftLimits>
 }
 

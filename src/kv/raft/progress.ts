@@ -124,8 +124,8 @@ export class Progress {
   }
 
   /**
-   * It has nothing of what it had: it was emptied for a snapshot that did not get to its end. All of that is committed
-   * without it, so nothing is lost with it; it begins anew, as a newcomer.
+   * It has nothing of what it had: it was emptied for a snapshot that did not get to its end. All of that is on a
+   * majority without it; it begins anew, as a newcomer.
    */
   emptied(): void {
     this.match = 0

@@ -22,8 +22,11 @@ export class Replica {
   /** Asleep: the host need not tick it. */
   quiescent = false
   leaseHeld = false
+  /** Emptied for this snapshot, or a later one: see {@link RaftOptions.emptiedFor}. */
+  readonly floor: { index: number; term: number }
 
   constructor(options: RaftOptions) {
+    this.floor = options.emptiedFor ?? { index: 0, term: 0 }
     this.limits = checkedLimits(options)
     this.id = options.id
     this.term = options.hardState.term

@@ -76,8 +76,8 @@ const BUGS: Record<string, () => () => void> = {
   'an emptied replica forgets its vote': () => {
     const { empty } = Disk.prototype
     return plant(Disk.prototype, 'empty', {
-      value(this: Disk) {
-        empty.call(this)
+      value(this: Disk, snapshot: Parameters<typeof empty>[0]) {
+        empty.call(this, snapshot)
         this.hardState = { term: 0, vote: null, commit: 0 }
       },
     })

@@ -49,6 +49,7 @@ export interface WriteRecord {
 export class Disk implements LogStorage {
   hardState: HardState = { term: 0, vote: null, commit: 0 }
   app: App = NOTHING
+  emptiedFor: { index: number; term: number } | null = null
   #baseIndex = 0
   #baseTerm = 0
   #entries: Entry[] = []
@@ -67,6 +68,7 @@ export class Disk implements LogStorage {
 
   write({ entries, hardState, install, app, compactTo }: WriteRecord): void {
     if (install !== null) {
+      this.emptiedFor = null
       this.#entries = []
       this.#baseIndex = install.index
       this.#baseTerm = install.term
@@ -83,7 +85,8 @@ export class Disk implements LogStorage {
   }
 
   /** The first step of taking a snapshot piece by piece: nothing is left but what was promised in votes. */
-  empty(): void {
+  empty({ index, term }: { index: number; term: number }): void {
+    this.emptiedFor = { index, term }
     this.#entries = []
     this.#baseIndex = 0
     this.#baseTerm = 0
@@ -93,6 +96,7 @@ export class Disk implements LogStorage {
 
   /** The last step: the state is whole. */
   fill(app: App): void {
+    this.emptiedFor = null
     this.#baseIndex = app.index
     this.#baseTerm = app.term
     this.app = app
@@ -171,8 +175,9 @@ export class Host {
     this.disk = disk
     this.app = disk.app
     disk.current = () => this.app
-    const { hardState, app } = disk
-    this.node = new RaftNode({ id, storage: disk, random, hardState, applied: app.index, config: app.config, limits })
+    const { hardState, app, emptiedFor } = disk
+    const { config } = app
+    this.node = new RaftNode({ id, storage: disk, random, hardState, applied: app.index, config, emptiedFor, limits })
   }
 
   step(input: Input): void {

@@ -85,6 +85,20 @@ test('a snapshot is wanted where it brings what the log lacks, and its leader is
   expect(node.wants(snapshot(BEGIN_INDEX, 9), 9)).toBe(false)
 })
 
+test('an emptied replica wants nothing older than what it was emptied for', () => {
+  const disk = new Disk()
+  disk.begin(CONFIG, [1, 1])
+  disk.empty({ index: 20, term: 1 })
+  const node = new RaftNode({ ...optionsFor(disk), emptiedFor: disk.emptiedFor })
+  const snapshot = (index: number) => ({ index, term: 1, config: CONFIG })
+  expect(node.wants(snapshot(19), 1)).toBe(false)
+  expect(node.wants(snapshot(20), 1)).toBe(true)
+  receive(node, { type: 'snapshot', snapshot: snapshot(19) })
+  expect(node.ready().snapshot).toBeNull()
+  receive(node, { type: 'snapshot', snapshot: snapshot(20) })
+  expect(node.ready().snapshot).toEqual(snapshot(20))
+})
+
 test('the hard state is what was handed out last', () => {
   const { node } = follower()
   receive(node, { type: 'heartbeat', term: 5, commit: 10, round: 0, quiesce: false })

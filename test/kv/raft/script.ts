@@ -135,7 +135,7 @@ export class ScriptedGroup {
         return
       case 'empty':
         this.#hosts.get(id)!.crash(1_000)
-        this.#disks.get(id)!.empty()
+        this.#disks.get(id)!.empty({ index: Number(options.index), term: Number(options.term) })
         return this.#start(id)
       case 'start':
         this.#slow.delete(id)

@@ -300,7 +300,7 @@ export class RaftWorld {
     if (!host.node.wants(snapshot, term)) return report(true)
     this.#count('pieces')
     this.#down(host, host.queue.length)
-    host.disk.empty()
+    host.disk.empty(snapshot)
     this.#filling.add(host.disk)
     this.world.clock.after(this.#random.float() * 400, () => {
       const whole = this.#filling.delete(host.disk) && this.#random.below(2) === 0
