@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { expect, test } from 'vitest'
 import { seededRandom } from '../../../../src/base/clock.ts'
 import { LAN } from '../../../../src/cluster/underlay/core/index.ts'
-import { encodeHeader, encodeMessage, joinPacket } from '../../../../src/cluster/underlay/core/wire.ts'
+import { decodePacket, encodeHeader, encodeMessage, joinPacket } from '../../../../src/cluster/underlay/core/wire.ts'
 import { MESSAGES } from '../messages.ts'
 import { at, RealCluster, type RealHost, until, using } from './real-cluster.ts'
 
@@ -39,7 +39,8 @@ test.each([
       expect(cluster.whole).toBe(true)
     } else {
       expect(refused('malformed')).toBeGreaterThan(0)
-      await until(() => victim!.sees(first!) === 'alive' && first!.sees(victim!) === 'alive', 'they are well')
+      // Forged packets may say anything of anybody here; but the host goes on.
+      await answers(port!, victim!, first!)
     }
   })
 })
@@ -77,6 +78,25 @@ async function flood(victim: RealHost, packet: () => Uint8Array): Promise<void> 
     await Promise.all(burst)
     await new Promise((resolve) => setImmediate(resolve))
   }
+  socket.close()
+}
+
+/** Asks who is there, as a member would, until the answer comes. */
+async function answers(port: number, victim: RealHost, member: RealHost): Promise<void> {
+  const socket = createSocket('udp4')
+  const header = encodeHeader({
+    ...{ clusterName: 'test', clusterId: victim.node.cluster!.id, sender: member.id, life: member.node.self.life },
+  })
+  let answered = false
+  socket.on('message', (bytes) => {
+    const packet = decodePacket(bytes, 1_400)
+    if (typeof packet === 'string') return
+    answered ||= packet.messages.some((message) => message.type === 'ack' && message.seq === 4_711)
+  })
+  await until(() => {
+    socket.send(joinPacket(header, [encodeMessage({ type: 'ping', seq: 4_711, target: '' })]), port, '127.0.0.1')
+    return answered
+  }, 'the host answers')
   socket.close()
 }
 
