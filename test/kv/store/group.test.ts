@@ -1,0 +1,201 @@
+import { describe, expect, test } from 'vitest'
+import { SimulatedCluster } from '../../sim/cluster.ts'
+import { seeds } from '../../sim/seeds.ts'
+import { World } from '../../sim/world.ts'
+import { bytes, Toy, type ToyCommand, ToyObserver } from '../toy.ts'
+
+const STORES = ['s1', 's2', 's3'] as const
+
+function setup(seed = 1, splits: string[] = [], stores: readonly string[] = STORES) {
+  const world = new World({ seed, network: { lossPercent: 0, delayMsMin: 0.2, delayMsMax: 2 } })
+  const cluster = new SimulatedCluster({
+    ...{ world, stores, splits: splits.map(bytes) },
+    coprocessor: () => new Toy(),
+    makeObserver: () => new ToyObserver(),
+  })
+  const client = cluster.client()
+  const append = (key: string, word: string) => {
+    const command: ToyCommand = { type: 'append', key, word }
+    return client.mutate(bytes(`k${key}`), command)
+  }
+  const read = (key: string) => client.query(bytes(`k${key}`), { key })
+  const observed = (store: string) => (cluster.observer(store) as ToyObserver).state
+  return { world, cluster, client, append, read, observed }
+}
+
+/** Waits until every store has applied the same. */
+async function converged({ world, cluster }: Pick<ReturnType<typeof setup>, 'world' | 'cluster'>): Promise<void> {
+  const shape = (name: string) =>
+    JSON.stringify(
+      cluster
+        .store(name)
+        .ranges()
+        .map(({ descriptor, index, hash }) => ({ id: descriptor.id, epoch: descriptor.epoch, index, hash }))
+        .toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    )
+  await world.runUntil(() => new Set(cluster.up.map(shape)).size === 1, 30_000)
+}
+
+describe('a group of three', () => {
+  test('elects a leader, answers what a majority has, and all come to the same', async () => {
+    const held = setup()
+    const { world, append, read, observed } = held
+    await world.resolve(append('a', 'x'))
+    await world.resolve(append('a', 'y'))
+    expect(await world.resolve(read('a'))).toBe('x y')
+    await converged(held)
+    for (const store of STORES) expect(observed(store).get('ka')).toBe('x y')
+  })
+
+  test('goes on without one, and not without two; who was away catches up', async () => {
+    const held = setup()
+    const { world, cluster, append, observed } = held
+    await world.resolve(append('a', 'x'))
+    const leader = cluster.leader('inbox-1')!
+    const [second, third] = STORES.filter((each) => each !== leader)
+    cluster.crash(leader)
+    expect((await world.resolve(append('a', 'y')))?.length).toBe(2)
+    cluster.crash(second!)
+    const lonely = append('a', 'z')
+    let done = false
+    lonely.then(
+      () => {
+        done = true
+      },
+      () => {},
+    )
+    await world.run(10_000)
+    expect(done).toBe(false)
+    cluster.start(leader)
+    expect((await world.resolve(lonely))?.length).toBe(3)
+    cluster.start(second!)
+    await converged(held)
+    for (const store of [leader, second!, third!]) expect(observed(store).get('ka')).toBe('x y z')
+  })
+
+  test('a leader that is cut off answers no read, and the others elect another one', async () => {
+    const { world, cluster, client, append } = setup()
+    await world.resolve(append('a', 'x'))
+    const leader = cluster.leader('inbox-1')!
+    const others = STORES.filter((each) => each !== leader)
+    world.network.partition([leader], others)
+    const late = client.query(bytes('ka'), { key: 'a' }, { deadlineMs: 30_000 })
+    expect(await world.resolve(late)).toBe('x')
+    expect(cluster.leader('inbox-1')).not.toBe(leader)
+    world.network.heal()
+    expect((await world.resolve(append('a', 'y')))?.length).toBe(2)
+  })
+
+  test('a split gives each part a group of its own, on the same stores', async () => {
+    const held = setup()
+    const { world, cluster, append, read, observed } = held
+    await world.resolve(Promise.all([append('a', 'x'), append('z', 'x')]))
+    const leader = cluster.leader('inbox-1')!
+    await world.resolve(cluster.store(leader).split('inbox', bytes('km')))
+    expect((await world.resolve(append('z', 'y')))?.length).toBe(2)
+    expect(await world.resolve(read('a'))).toBe('x')
+    await converged(held)
+    for (const store of STORES) {
+      expect(cluster.store(store).ranges()).toHaveLength(2)
+      expect(observed(store).get('kz')).toBe('x y')
+    }
+    cluster.crash(leader)
+    cluster.start(leader)
+    expect((await world.resolve(append('z', 'z')))?.length).toBe(3)
+    await converged(held)
+  })
+})
+
+/** Everything bad at random; then calm, and every acknowledged word is there once, in order, on every store. */
+describe('a group of three under chaos', () => {
+  test.each(seeds(6))('seed %i', async (seed) => {
+    const held = setup(seed, ['kd', 'kg'])
+    const { world, cluster, observed } = held
+    world.network.options.lossPercent = 3
+    world.network.options.duplicatePercent = 3
+    const { random } = world
+    const keys = ['a', 'b', 'd', 'e', 'g', 'h']
+    const acked = new Map<string, string[]>(keys.map((key) => [key, []]))
+    const sent = new Map<string, number>()
+    const order = new Map<string, string[]>()
+    let reads = 0
+    const problems: string[] = []
+    const clients = [cluster.client(), cluster.client()]
+    const talk = (which: number) => {
+      const client = clients[which]!
+      const key = keys[random.below(keys.length)]!
+      if (random.below(4) === 0) {
+        const known = [...acked.get(key)!]
+        reads++
+        client.query(bytes(`k${key}`), { key }).then((answer) => {
+          const words = new Set((answer ?? '').split(' '))
+          for (const word of known) if (!words.has(word)) problems.push(`a read of ${key} does not show ${word}`)
+        }, ignore)
+        return
+      }
+      const stream = `${which}${key}`
+      const word = `${which}.${(sent.get(stream) ?? 0) + 1}`
+      sent.set(stream, (sent.get(stream) ?? 0) + 1)
+      order.set(stream, [...(order.get(stream) ?? []), word])
+      client.mutate(bytes(`k${key}`), { type: 'append', key, word }).then(() => acked.get(key)!.push(word), ignore)
+    }
+    let calm = false
+    const every = (meanMs: number, work: () => void) => {
+      world.clock.after(random.float() * meanMs * 2, () => {
+        if (calm) return
+        work()
+        every(meanMs, work)
+      })
+    }
+    const any = () => STORES[random.below(3)]!
+    every(15, () => talk(random.below(2)))
+    every(6_000, () => {
+      const store = any()
+      cluster.crash(store)
+      world.clock.after(random.float() * 4_000, () => cluster.start(store))
+    })
+    every(8_000, () => {
+      const store = any()
+      const others = [...STORES.filter((each) => each !== store), ...(random.below(2) === 0 ? ['client-2'] : [])]
+      if (random.below(3) === 0) for (const other of others) world.network.cut(store, other)
+      else world.network.partition([store], others)
+      world.clock.after(random.float() * 8_000, () => world.network.heal())
+    })
+    every(7_000, () => {
+      const store = any()
+      if (!cluster.up.includes(store)) return
+      const engine = cluster.engine(store)
+      engine.hang()
+      world.clock.after(random.float() * 4_000, () => engine.resume())
+    })
+    every(9_000, () => {
+      const key = bytes(`k${keys[random.below(keys.length)]}`)
+      for (const store of cluster.up) cluster.store(store).split('inbox', key).catch(ignore)
+    })
+    await world.run(60_000)
+    calm = true
+    world.network.heal()
+    world.network.options.lossPercent = 0
+    for (const store of STORES) {
+      cluster.start(store)
+      cluster.engine(store).resume()
+    }
+    await converged(held)
+    expect(problems).toEqual([])
+    expect(cluster.health()).toEqual([])
+    expect(reads).toBeGreaterThan(100)
+    for (const key of keys) {
+      const words = (observed('s1').get(`k${key}`) ?? '').split(' ').filter((word) => word !== '')
+      expect(new Set(words).size, `no word of ${key} is there twice`).toBe(words.length)
+      expect(acked.get(key)!.filter((word) => !words.includes(word))).toEqual([])
+      for (const which of [0, 1]) {
+        const own = words.filter((word) => word.startsWith(`${which}.`))
+        expect(own).toEqual((order.get(`${which}${key}`) ?? []).filter((word) => own.includes(word)))
+      }
+      for (const store of STORES) expect(observed(store).get(`k${key}`)).toBe(observed('s1').get(`k${key}`))
+    }
+    expect([...acked.values()].flat().length).toBeGreaterThan(1_000)
+  })
+})
+
+const ignore = (): void => {}

@@ -1,0 +1,158 @@
+import { silentLogger } from '../../src/base/logging.ts'
+import type { RangeClient } from '../../src/kv/client/client.ts'
+import { RoutedClient } from '../../src/kv/client/routed-client.ts'
+import type {
+  BatchAnswer,
+  CommandBatch,
+  QueryAnswer,
+  QueryRequest,
+  RangeTransport,
+} from '../../src/kv/client/transport.ts'
+import type { SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
+import type { Coprocessor, RangeDescriptor, RangeObserver } from '../../src/kv/range/coprocessor.ts'
+import type { Packet } from '../../src/kv/store/group.ts'
+import { Store, type StoreOptions } from '../../src/kv/store/store.ts'
+import type { SimulatedProcess, World } from './world.ts'
+
+export interface ClusterOptions<Command, Response, Query, Answer, Effect> {
+  world: World
+  coprocessor: () => Coprocessor<Command, Response, Query, Answer, Effect>
+  makeObserver: (store: string) => RangeObserver<Effect>
+  /** The stores; the service begins on the first `voters` of them. */
+  stores: readonly string[]
+  voters?: number
+  splits?: readonly Uint8Array[]
+  store?: Partial<StoreOptions>
+}
+
+interface Running<Command, Response, Query, Answer, Effect> {
+  store: Store
+  engine: SimulatedEngine
+  observer: RangeObserver<Effect>
+  transport: RangeTransport<Command, Response, Query, Answer>
+}
+
+type Frame<Command, Response, Query, Answer> =
+  | { type: 'raft'; packets: readonly Packet[] }
+  | { type: 'propose'; batch: CommandBatch<Command>; answer: BatchAnswer<Response> }
+  | { type: 'query'; request: QueryRequest<Query>; answer: QueryAnswer<Answer> }
+  | { type: 'reply'; deliver: () => void }
+
+/** Stores on machines of their own, joined by a network that loses, delays and is cut; clients beside them. */
+export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
+  readonly world: World
+  readonly #options: ClusterOptions<Command, Response, Query, Answer, Effect>
+  readonly #processes = new Map<string, SimulatedProcess>()
+  readonly #running = new Map<string, Running<Command, Response, Query, Answer, Effect>>()
+  #clients = 0
+
+  constructor(options: ClusterOptions<Command, Response, Query, Answer, Effect>) {
+    this.#options = options
+    this.world = options.world
+    for (const name of options.stores) {
+      this.#processes.set(name, this.world.process(name))
+      this.start(name)
+    }
+  }
+
+  get up(): string[] {
+    return [...this.#running.keys()]
+  }
+
+  store(name: string): Store {
+    return this.#of(name).store
+  }
+
+  engine(name: string): SimulatedEngine {
+    return this.#of(name).engine
+  }
+
+  observer(name: string): RangeObserver<Effect> {
+    return this.#of(name).observer
+  }
+
+  start(name: string): void {
+    if (this.#running.has(name)) return
+    const { world } = this
+    const { coprocessor, makeObserver, stores, voters = stores.length, splits = [], store: extra } = this.#options
+    const machine = this.#processes.get(name)!
+    machine.restart()
+    const engine = machine.disk('db')
+    const store = new Store({
+      ...{ engine, clock: machine.clock(), defer: machine.defer(), random: world.random, storeId: name },
+      log: silentLogger,
+      fatal: (error) => world.fail(error),
+      send: (to, packets) => world.network.send(name, to, { type: 'raft', packets }),
+      ...extra,
+    })
+    const observer = makeObserver(name)
+    const founders = stores.slice(0, voters)
+    const transport = store.open(coprocessor(), observer, { splits, stores: founders.includes(name) ? founders : [] })
+    this.#running.set(name, { store, engine, observer, transport })
+    world.network.attach(name, (from, message) => {
+      const frame = message as Frame<Command, Response, Query, Answer>
+      const reply = (deliver: () => void) => world.network.stream(name, from, { type: 'reply', deliver })
+      if (frame.type === 'raft') store.receive(from, frame.packets)
+      else if (frame.type === 'propose') {
+        transport.propose(name, frame.batch, (...answer) => reply(() => frame.answer(...answer)))
+      } else if (frame.type === 'query') {
+        transport.query(name, frame.request, (...answer) => reply(() => frame.answer(...answer)))
+      }
+    })
+  }
+
+  crash(name: string): void {
+    const running = this.#running.get(name)
+    if (running === undefined) return
+    this.#running.delete(name)
+    const ranges = running.store.ranges()
+    running.store.abandon()
+    this.#processes.get(name)!.crash()
+    for (const { descriptor } of ranges) running.observer.closed(descriptor)
+  }
+
+  /** A client somewhere on the network, which is told of ranges by whoever is up. */
+  client(deadlineMs = 60_000): RangeClient<Command, Response, Query, Answer> {
+    const { world } = this
+    const name = `client-${++this.#clients}`
+    world.network.attach(name, (_from, message) => (message as { deliver: () => void }).deliver())
+    const transport: RangeTransport<Command, Response, Query, Answer> = {
+      propose: (store, batch, answer) => world.network.stream(name, store, { type: 'propose', batch, answer }),
+      query: (store, request, answer) => world.network.stream(name, store, { type: 'query', request, answer }),
+      landscape: () => this.#landscape(),
+      schedule: (flush) => world.defer(flush),
+    }
+    return new RoutedClient({
+      service: this.#options.coprocessor().service,
+      ...{ transport, incarnation: name, clock: world.clock, random: world.random },
+      log: { ...silentLogger, error: (fields, message) => world.fail(Object.assign(new Error(message), fields)) },
+      limits: { deadlineMs },
+    })
+  }
+
+  /** The leader of the range of that id, as its store believes: of those, the one of the highest term. */
+  leader(range: string): string | null {
+    let found: { name: string; term: number } | null = null
+    for (const [name, { store }] of this.#running) {
+      const stats = store.ranges().find(({ descriptor }) => descriptor.id === range)
+      if (stats?.leads === true && (found === null || stats.term > found.term)) found = { name, term: stats.term }
+    }
+    return found?.name ?? null
+  }
+
+  health(): string[] {
+    return [...this.#running].flatMap(([name, { store }]) =>
+      store.health().map(({ part, message }) => `${name} ${part}: ${message}`),
+    )
+  }
+
+  #landscape(): RangeDescriptor[] {
+    return [...this.#running.values()].flatMap(({ store }) => store.ranges().map(({ descriptor }) => descriptor))
+  }
+
+  #of(name: string): Running<Command, Response, Query, Answer, Effect> {
+    const running = this.#running.get(name)
+    if (running === undefined) throw new Error(`Store ${name} is down`)
+    return running
+  }
+}
