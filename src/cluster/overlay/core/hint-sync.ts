@@ -44,13 +44,13 @@ export class HintSync {
   }
 
   set(key: string, value: Uint8Array, ttlMs: number, hosts: number, wallMs: number): void {
-    this.#merge(this.map.write(key, value, ttlMs, this.#self, wallMs), hosts, wallMs)
+    this.#write(this.map.write(key, value, ttlMs, this.#self, wallMs), hosts, wallMs)
   }
 
   delete(key: string, hosts: number, wallMs: number): void {
     const known = this.map.get(key)
     if (known === undefined || known.value === null) return
-    this.#merge(this.map.write(key, null, TOMBSTONE_TTL_MS, this.#self, wallMs), hosts, wallMs)
+    this.#write(this.map.write(key, null, TOMBSTONE_TTL_MS, this.#self, wallMs), hosts, wallMs)
   }
 
   /** The news of this round, at most `bytes` of them; the others are first in the next. */
@@ -68,7 +68,7 @@ export class HintSync {
       if (rounds > 1) this.#news.set(key, rounds - 1)
       if (room <= 0) break
     }
-    return hints.length === 0 ? null : { type: 'hints', buckets: [], hints }
+    return hints.length === 0 ? null : { type: 'hints', news: true, more: false, buckets: [], hints }
   }
 
   /** Another host's sum over all hints. */
@@ -80,8 +80,7 @@ export class HintSync {
     }
     this.#differences++
     if (this.hasNews && this.#differences < DIFFERENCES_MAX) return
-    this.#differences = 0
-    reply.add({ type: 'hint-sums', sums: this.map.sums.slice() }, BUCKETS * 4)
+    this.#compare(reply)
   }
 
   onSums(sums: Uint32Array, reply: Reply): void {
@@ -96,25 +95,38 @@ export class HintSync {
     const buckets: number[] = []
     const pushed: Hint[] = []
     let bytes = PUSH_HEAD_BYTES
+    let more = false
     for (const bucket of different) {
       const hints = byBucket.get(bucket) ?? []
-      const more = hints.reduce((sum, hint) => sum + hintBytes(hint), 1)
-      if (bytes + more > reply.room && buckets.length > 0) break
-      if (bytes + more > reply.room) {
-        // Too many for one answer: some of them, others the next time, and nothing is asked back.
-        bytes += this.#some(hints, reply.room - bytes, pushed)
-        break
-      }
-      bytes += more
+      const size = hints.reduce((sum, hint) => sum + hintBytes(hint), 1)
+      more = bytes + size > reply.room
+      // Where the first alone is too large: some of it, and nothing is asked back.
+      if (more && buckets.length === 0) bytes += this.#some(hints, reply.room - bytes, pushed)
+      if (more) break
+      bytes += size
       buckets.push(bucket)
       pushed.push(...hints)
     }
-    reply.add({ type: 'hints', buckets, hints: pushed }, bytes)
+    reply.add({ type: 'hints', news: false, more, buckets, hints: pushed }, bytes)
   }
 
   onHints(push: HintPush, hosts: number, reply: Reply, wallMs: number): void {
-    for (const hint of push.hints) this.#merge(hint, hosts, wallMs)
-    if (push.buckets.length === 0) return
+    const { hintsApplied } = this.#context.counters
+    for (const hint of push.hints) {
+      if (this.#merge(hint, wallMs) && push.news) this.#tell(hint, hosts)
+    }
+    if (push.buckets.length > 0) this.#giveBack(push, reply)
+    // Only after a step forward, so that this ends.
+    if (push.more && this.#context.counters.hintsApplied > hintsApplied) this.#compare(reply)
+  }
+
+  #compare(reply: Reply): void {
+    this.#differences = 0
+    reply.add({ type: 'hint-sums', sums: this.map.sums.slice() }, BUCKETS * 4)
+  }
+
+  /** What the other side lacks of the buckets that it sent. */
+  #giveBack(push: HintPush, reply: Reply): void {
     const theirs = new Map(push.hints.map((hint) => [hint.key, hint]))
     const lacking: Hint[] = []
     let bytes = PUSH_HEAD_BYTES
@@ -122,12 +134,12 @@ export class HintSync {
       for (const hint of hints) {
         const known = theirs.get(hint.key)
         if (known !== undefined && !isNewer(hint, known)) continue
-        if (bytes + hintBytes(hint) > reply.room) continue
+        if (bytes + hintBytes(hint) > reply.room - BUCKETS * 4) continue
         bytes += hintBytes(hint)
         lacking.push(hint)
       }
     }
-    if (lacking.length > 0) reply.add({ type: 'hints', buckets: [], hints: lacking }, bytes)
+    if (lacking.length > 0) reply.add({ type: 'hints', news: false, more: false, buckets: [], hints: lacking }, bytes)
   }
 
   /** Adds as many as fit, from a random one on; gives their bytes. */
@@ -143,15 +155,23 @@ export class HintSync {
     return bytes
   }
 
-  #merge(hint: Hint, hosts: number, wallMs: number): void {
-    const { counters, options, outbox } = this.#context
+  #write(hint: Hint, hosts: number, wallMs: number): void {
+    if (this.#merge(hint, wallMs)) this.#tell(hint, hosts)
+  }
+
+  #tell(hint: Hint, hosts: number): void {
+    this.#news.delete(hint.key)
+    this.#news.set(hint.key, gossipRounds(hosts, this.#context.options))
+  }
+
+  /** True where it is news. */
+  #merge(hint: Hint, wallMs: number): boolean {
+    const { counters, outbox } = this.#context
     const merged = this.map.merge(hint, wallMs)
     if (merged === 'ahead') counters.hintsAhead++
     else if (merged === 'late') counters.hintsLate++
-    if (typeof merged === 'string') return
+    if (typeof merged === 'string') return false
     counters.hintsApplied++
-    this.#news.delete(hint.key)
-    this.#news.set(hint.key, gossipRounds(hosts, options))
     if (merged.evicted !== null) {
       counters.hintsEvicted++
       this.#gone(merged.evicted)
@@ -161,6 +181,7 @@ export class HintSync {
     else if (merged.previous !== undefined && merged.previous.value !== null) {
       outbox.events.push({ type: 'hint-deleted', key })
     }
+    return true
   }
 
   #gone(hint: Hint): void {

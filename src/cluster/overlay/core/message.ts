@@ -48,6 +48,10 @@ export interface HintSums {
 
 export interface HintPush {
   type: 'hints'
+  /** Told unasked: pass them on. Else they came from a comparison, and others will find them so. */
+  news: boolean
+  /** There was more than one answer holds: compare again. */
+  more: boolean
   /** Of these buckets all that the sender has follows: please send what it lacks. */
   buckets: readonly number[]
   hints: readonly Hint[]

@@ -9,7 +9,7 @@
  * delta     host text | life | from | to | last | forgotten | entry *
  * entry     key text | (version - the one before) * 2 + deleted | value blob, unless deleted
  * sums      u32 * 256
- * hints     number of buckets | bucket u8 * | hint *
+ * hints     flags u8: 1 news, 2 more | number of buckets | bucket u8 * | hint *
  * hint      key text | timestamp | by text | ttl ms * 2 + deleted | value blob, unless deleted
  * ```
  * Bodies may be of types that this version does not know: they are skipped, so that versions mix while a cluster is
@@ -180,6 +180,7 @@ function readSums(body: FieldReader): HintSums {
 }
 
 function writeHints(writer: FieldWriter, push: HintPush): void {
+  writer.uint8((push.news ? 1 : 0) | (push.more ? 2 : 0))
   writer.varint(push.buckets.length)
   for (const bucket of push.buckets) writer.uint8(bucket)
   for (const hint of push.hints) {
@@ -192,6 +193,7 @@ function writeHints(writer: FieldWriter, push: HintPush): void {
 }
 
 function readHints(body: FieldReader): HintPush {
+  const flags = body.uint8()
   const count = body.varint(BUCKETS)
   const buckets: number[] = []
   for (let at = 0; at < count && !body.bad; at++) buckets.push(body.uint8())
@@ -205,5 +207,5 @@ function readHints(body: FieldReader): HintPush {
     if (ttl < 2) body.bad = true
     if (!body.bad) hints.push({ key, value, timestamp, by, ttlMs: Math.floor(ttl / 2) })
   }
-  return { type: 'hints', buckets, hints }
+  return { type: 'hints', news: (flags & 1) !== 0, more: (flags & 2) !== 0, buckets, hints }
 }
