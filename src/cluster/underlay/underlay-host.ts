@@ -21,7 +21,7 @@ import {
   type SwimOptions,
   Underlay,
 } from './core/index.ts'
-import { addressOf, type Endpoint, endpointOf, isWildcard, parseEndpoint } from './shell/addresses.ts'
+import { addressOf, type Endpoint, endpointOf, isLoopback, isWildcard, parseEndpoint } from './shell/addresses.ts'
 import { checkExposure, checkOptions, checkSecrets } from './shell/check-options.ts'
 import { ShellCounters } from './shell/counters.ts'
 import { Envelope, type EnvelopeFault, SEAL_BYTES, type Way } from './shell/envelope.ts'
@@ -39,6 +39,8 @@ const DATAGRAM_BYTES_MAX = 1_400
 const SEALED_FRAME_BYTES_MAX = FRAME_BYTES_MAX + SEAL_BYTES
 /** Beyond the time that leaving takes. */
 const DEPARTURE_GRACE_MS = 500
+/** Then a name server is not waited for. */
+const FIRST_LOOKUP_MS = 3_000
 
 /** What is there between start and stop. */
 interface Running {
@@ -103,12 +105,7 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
       sockets.tcp.close()
       throw error
     }
-    const { address } = this.self
-    options.log.info(
-      { address, clusterName: options.clusterName, encrypted: this.#envelope.encrypts },
-      `Listening for hosts of cluster "${options.clusterName}" on ${address}, UDP and TCP` +
-        `${this.#envelope.encrypts ? ', encrypted' : ''}`,
-    )
+    this.#sayWhere(ip)
     this.#perform()
   }
 
@@ -192,6 +189,22 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
     if (this.#running !== null) collectUnderlay(this.#running.core, this.#counters, sink)
   }
 
+  #sayWhere(ip: string): void {
+    const { log, clusterName } = this.#options
+    const { address } = this.self
+    const { encrypts } = this.#envelope!
+    const how = encrypts ? ', encrypted' : ''
+    log.info(
+      { address, clusterName, encrypted: encrypts },
+      `Listening for hosts of cluster "${clusterName}" on ${address}, UDP and TCP${how}`,
+    )
+    if (encrypts || isLoopback(ip)) return
+    log.warn(
+      { address },
+      'Gossip is not encrypted: whoever reaches this port can pretend to be a host; set cluster.secret',
+    )
+  }
+
   #readState(): SavedState {
     const { clusterName, statePath } = this.#options
     const saved = this.#state.read()
@@ -215,8 +228,19 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
     const endpoint = advertise === null ? null : parseEndpoint(advertise, port === 0 ? sockets.port : port)
     if (advertise !== null && endpoint === null)
       throw new BrokerError('CONFIG_INVALID', `cluster.advertise "${advertise}" must be host, host:port or [ip6]:port`)
-    const { addresses: seeds } = await lookupSeeds(this.#seeds, sockets.ip, resolveName)
-    return advertisedAddress({ advertise: endpoint, ip: sockets.ip, port: sockets.port, seeds }, resolveName)
+    const { ip, port: bound } = sockets
+    return advertisedAddress({ advertise: endpoint, ip, port: bound, seeds: () => this.#firstLookup(ip) }, resolveName)
+  }
+
+  /** A name server that does not answer does not keep us from starting. */
+  async #firstLookup(ip: string): Promise<readonly Address[]> {
+    let cancel = () => {}
+    const timeout = new Promise<null>((resolve) => {
+      cancel = this.#options.clock.after(FIRST_LOOKUP_MS, () => resolve(null))
+    })
+    const found = await Promise.race([lookupSeeds(this.#seeds, ip, resolveName), timeout])
+    cancel()
+    return found?.addresses ?? []
   }
 
   #open(sockets: Sockets, address: Address): void {
@@ -379,7 +403,7 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
     const { sockets } = running
     if (this.#options.advertise !== null || !isWildcard(sockets.ip)) return
     const { ip, port } = sockets
-    const address = await advertisedAddress({ advertise: null, ip, port, seeds }, resolveName)
+    const address = await advertisedAddress({ advertise: null, ip, port, seeds: async () => seeds }, resolveName)
     if (this.#running === running && address !== this.self.address) this.#step({ type: 'update', address })
   }
 

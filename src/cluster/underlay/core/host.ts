@@ -59,6 +59,13 @@ export function overrides(
   return RANK[a.state] > RANK[b.state]
 }
 
+/** On the wire. */
+export function metadataBytes(metadata: Metadata): number {
+  let bytes = 0
+  for (const [key, value] of metadata) bytes += 4 + Buffer.byteLength(key) + Buffer.byteLength(value)
+  return bytes
+}
+
 export function sameMetadata(a: Metadata, b: Metadata): boolean {
   if (a.size !== b.size) return false
   for (const [key, value] of a) if (b.get(key) !== value) return false

@@ -9,6 +9,7 @@ export {
   isAddress,
   METADATA_BYTES_MAX,
   type Metadata,
+  metadataBytes,
 } from './host.ts'
 export { MESSAGE_BYTES_MAX as PAYLOAD_BYTES_MAX, PAYLOAD_DATAGRAM_BYTES } from './message.ts'
 export { LAN, type SwimOptions } from './options.ts'

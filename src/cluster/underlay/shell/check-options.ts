@@ -1,5 +1,6 @@
 import { BrokerError } from '../../../base/errors.ts'
 import type { UnderlayHostOptions } from '../contract.ts'
+import { METADATA_BYTES_MAX, metadataBytes } from '../core/index.ts'
 import { type Endpoint, isLoopback, parseEndpoint } from './addresses.ts'
 import { SECRETS_MAX } from './envelope.ts'
 
@@ -9,10 +10,13 @@ const NAME = /^[!-~]{1,64}$/
 
 /** What is wrong with the configuration stops the start, and says what to do. Gives the seeds, read. */
 export function checkOptions(options: UnderlayHostOptions): Endpoint[] {
-  const { clusterName, port, seeds, secrets } = options
+  const { clusterName, port, seeds, secrets, metadata } = options
   if (!NAME.test(clusterName))
     throw invalid(`cluster.name "${clusterName}" must be 1 to 64 letters, digits or signs, without spaces`)
   checkSecrets(secrets)
+  const bytes = metadataBytes(metadata)
+  if (bytes > METADATA_BYTES_MAX)
+    throw invalid(`node.roles and node.zone are too long: what a host tells of itself takes ${bytes} of 512 bytes`)
   return seeds.map((seed) => {
     const endpoint = parseEndpoint(seed, port === 0 ? DEFAULT_PORT : port)
     if (endpoint === null) throw invalid(`cluster.seeds "${seed}" must be host:port or [ip6]:port`)

@@ -58,7 +58,8 @@ export interface AdvertiseOptions {
   /** Where we listen. */
   ip: string
   port: number
-  seeds: readonly Address[]
+  /** Asked for only where it matters. */
+  seeds: () => Promise<readonly Address[]>
 }
 
 /**
@@ -69,7 +70,7 @@ export async function advertisedAddress(options: AdvertiseOptions, resolve: Reso
   const { advertise, ip, port, seeds } = options
   if (advertise === null) {
     if (!isWildcard(ip)) return addressOf(ip, port)
-    for (const seed of seeds) {
+    for (const seed of await seeds()) {
       const out = await outgoingIp(seed)
       if (out !== null) return addressOf(out, port)
     }

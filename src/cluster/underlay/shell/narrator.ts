@@ -26,7 +26,7 @@ export class Narrator {
   tell(notice: UnderlayNotice): void {
     switch (notice.type) {
       case 'joined':
-        return this.#host('info', notice.host, 'was seen for the first time')
+        return this.#host('info', notice.host, 'is a member')
       case 'alive':
         return this.#host('info', notice.host, `is alive again, after it was ${notice.previous.state}`)
       case 'suspect':

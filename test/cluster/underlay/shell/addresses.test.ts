@@ -95,12 +95,12 @@ describe('names', () => {
     ['::', null, ['[::1]:5'], '[::1]:7'],
   ])('listening on %s, told %s, seeds %j: %s', async (ip, host, known, address) => {
     const advertise = host === null ? null : { host, port: 9 }
-    const options = { advertise, ip, port: 7, seeds: known as Address[] }
+    const options = { advertise, ip, port: 7, seeds: async () => known as Address[] }
     expect(await advertisedAddress(options, resolve)).toBe(address)
   })
 
   test.each(['nobody', 'six', 'any'])('%s cannot be told to others from IPv4', async (host) => {
-    const options = { advertise: { host, port: 9 }, ip: '0.0.0.0', port: 7, seeds: [] }
+    const options = { advertise: { host, port: 9 }, ip: '0.0.0.0', port: 7, seeds: async () => [] }
     await expect(advertisedAddress(options, resolve)).rejects.toThrow(`Cannot advertise "${host}"`)
   })
 

@@ -122,6 +122,7 @@ describe.concurrent('who is refused', () => {
     [{ advertise: '1.2.3.4:x' }, 'cluster.advertise "1.2.3.4:x"'],
     [{ advertise: '0.0.0.0' }, 'Cannot advertise "0.0.0.0"'],
     [{ secrets: [''] }, 'must not be empty'],
+    [{ metadata: new Map([['zone', 'z'.repeat(505)]]) }, 'takes 513 of 512 bytes'],
     [{ secrets: Array.from('123456789') }, 'at most 8'],
   ])('%j does not start', async (options, message) => {
     await using(
