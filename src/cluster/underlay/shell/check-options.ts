@@ -3,6 +3,7 @@ import type { UnderlayHostOptions } from '../contract.ts'
 import { METADATA_BYTES_MAX, metadataBytes } from '../core/index.ts'
 import { type Endpoint, isLoopback, parseEndpoint } from './addresses.ts'
 import { SECRETS_MAX } from './envelope.ts'
+import type { SavedState } from './state-file.ts'
 
 /** Of a seed that names none, where ours is any. */
 const DEFAULT_PORT = 7_946
@@ -41,4 +42,21 @@ export function checkExposure(ip: string, options: UnderlayHostOptions): void {
 
 function invalid(message: string): BrokerError {
   return new BrokerError('CONFIG_INVALID', message)
+}
+
+/** What the disk holds, where this host may go on with it. Null on the disk: a host that never ran. */
+export function checkState(saved: SavedState | null, { clusterName, statePath }: UnderlayHostOptions): SavedState {
+  if (saved === null) return { clusterName, incarnation: 0, cluster: null, peers: [], left: false }
+  if (saved.left)
+    throw new BrokerError(
+      'CONFLICT',
+      `Cannot start: this host left cluster "${saved.clusterName}" for ever; start with an empty data folder`,
+    )
+  if (saved.clusterName === clusterName) return saved
+  if (saved.cluster === null) return { ...saved, clusterName, peers: [] }
+  throw new BrokerError(
+    'CONFIG_INVALID',
+    `Cannot start: "${statePath}" belongs to cluster "${saved.clusterName}", and cluster.name is "${clusterName}"; ` +
+      'correct the name, or use another data folder',
+  )
 }
