@@ -38,6 +38,7 @@ export const PURE: readonly string[] = [
   'src/kv/meta/',
   'src/kv/raft/',
   'src/kv/range/',
+  'src/kv/snapshot/',
   'src/mqtt/codec/',
   'src/mqtt/session/',
   'src/dist/store/',

@@ -9,8 +9,14 @@ const decoder = new TextDecoder('utf-8', { fatal: true })
 
 /** Builds a frame in one buffer that grows by doubling. Plain loops: every message between stores passes here. */
 export class FrameBytes {
-  #bytes = Buffer.allocUnsafe(BEGIN_BYTES)
+  readonly #beginBytes: number
+  #bytes: Buffer
   length = 0
+
+  constructor(beginBytes = BEGIN_BYTES) {
+    this.#beginBytes = beginBytes
+    this.#bytes = Buffer.allocUnsafe(beginBytes)
+  }
 
   u8(value: number): void {
     this.#reserve(1)
@@ -48,7 +54,7 @@ export class FrameBytes {
   /** What was written; the next frame begins in a new buffer. */
   take(): Uint8Array {
     const taken = this.#bytes.subarray(0, this.length)
-    this.#bytes = Buffer.allocUnsafe(BEGIN_BYTES)
+    this.#bytes = Buffer.allocUnsafe(this.#beginBytes)
     this.length = 0
     return taken
   }
@@ -64,10 +70,13 @@ export class FrameBytes {
 /** The reverse of {@link FrameBytes}: views into the frame, and a BrokerError where it is malformed. */
 export class FrameCursor {
   readonly #bytes: Uint8Array
+  readonly #what: string
   #at = 0
 
-  constructor(bytes: Uint8Array) {
+  /** @param what it is, for errors: "a frame of raft messages" */
+  constructor(bytes: Uint8Array, what: string) {
     this.#bytes = bytes
+    this.#what = what
   }
 
   get done(): boolean {
@@ -126,7 +135,7 @@ export class FrameCursor {
   }
 
   malformed(why: string, cause?: unknown): BrokerError {
-    return new BrokerError('INVALID_ARGUMENT', `Cannot read a frame of raft messages at byte ${this.#at}: ${why}`, {
+    return new BrokerError('INVALID_ARGUMENT', `Cannot read ${this.#what} at byte ${this.#at}: ${why}`, {
       cause,
     })
   }

@@ -94,7 +94,7 @@ export class FrameWriter {
 
 /** All messages of a frame, or a BrokerError. As many as fit its bytes: bound these before. */
 export function readFrame(frame: Uint8Array): GroupMessage[] {
-  const cursor = new FrameCursor(frame)
+  const cursor = new FrameCursor(frame, 'a frame of raft messages')
   const version = cursor.u8()
   if (version !== VERSION) throw cursor.malformed(`version ${version} is not known here`)
   const messages: GroupMessage[] = []
@@ -171,7 +171,7 @@ function writeChange(bytes: FrameBytes, { members, leave }: ConfigChange): void 
   }
 }
 
-function writeSnapshot(bytes: FrameBytes, { index, term, config }: SnapshotMeta): void {
+export function writeSnapshot(bytes: FrameBytes, { index, term, config }: SnapshotMeta): void {
   bytes.varint(index)
   bytes.varint(term)
   for (const ids of [config.voters, config.outgoing, config.learners, config.learnersNext]) {
@@ -259,7 +259,7 @@ function readChange(cursor: FrameCursor): ConfigChange {
   return { members, leave }
 }
 
-function readSnapshot(cursor: FrameCursor): SnapshotMeta {
+export function readSnapshot(cursor: FrameCursor): SnapshotMeta {
   const index = cursor.positive()
   const term = cursor.varint()
   let left = MEMBERS_MAX
