@@ -10,7 +10,7 @@ const ROUNDS_MAX = 120
 
 describe('random clusters come to rest, whatever happened to them', () => {
   for (const seed of seeds(30)) {
-    test(`seed=${seed}`, () => {
+    test(`seed=${seed}`, { timeout: 30_000 }, () => {
       const world = new BalancedWorld(seed)
       for (let phase = 0; phase < 6; phase++) {
         world.disturb()
