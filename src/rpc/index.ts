@@ -1,3 +1,6 @@
 export { CHANNEL } from './channels.ts'
 export type * from './contract.ts'
+export type { TlsOptions } from './grpc/credentials.ts'
+export { type Rpc, type RpcOptions, startRpc } from './node.ts'
+export { bytesCodec, jsonCodec } from './peers/codec.ts'
 export type * from './registry/contract.ts'

@@ -14,6 +14,7 @@ export const SMALL: LinkOptions = {
   frameBytesMax: 1_024,
   windowBytes: 4_096,
   bufferBytesMax: 16_384,
+  messageBytesMax: 8_192,
   ackDelayMs: 20,
   keepaliveMs: 500,
   silenceMsMax: 1_500,

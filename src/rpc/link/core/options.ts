@@ -7,6 +7,8 @@ export interface LinkOptions {
   windowBytes: number
   /** Bodies that are kept until the peer has acknowledged them; beyond that, messages are refused. */
   bufferBytesMax: number
+  /** One message, header included; it travels in parts when it does not fit in a frame. Fits in the buffer. */
+  messageBytesMax: number
   /** An acknowledgement that nothing carries waits so long; or until a quarter of the window came. */
   ackDelayMs: number
   /** Silence after which the initiator asks for a sign of life. */
@@ -23,7 +25,9 @@ export interface LinkOptions {
 const COMMON: LinkOptions = {
   frameBytesMax: 64 * 1024,
   windowBytes: 4 * 1024 * 1024,
-  bufferBytesMax: 16 * 1024 * 1024,
+  bufferBytesMax: 32 * 1024 * 1024,
+  // The largest MQTT packet, 16 MiB, and what belongs to it.
+  messageBytesMax: 17 * 1024 * 1024,
   ackDelayMs: 20,
   keepaliveMs: 5_000,
   silenceMsMax: 15_000,
@@ -36,7 +40,7 @@ const COMMON: LinkOptions = {
 export const LINK_OPTIONS: { readonly [Kind in LinkKind]: LinkOptions } = {
   raft: { ...COMMON, keepaliveMs: 1_000, silenceMsMax: 3_000, handshakeMsMax: 2_000, backoffMsMax: 1_000 },
   deliveries: COMMON,
-  bulk: { ...COMMON, windowBytes: 2 * 1024 * 1024, bufferBytesMax: 8 * 1024 * 1024 },
+  bulk: COMMON,
 }
 
 /**
