@@ -15,7 +15,8 @@ import { World } from '../../sim/world.ts'
 import { bytes, checksum, DESCRIPTOR, dump, LIMITS, offerOf, put, records, senderOf } from './fixture.ts'
 
 const KEYS = 'bcdefgx'
-const OLD_END = bytes('e')
+/** It reached further down, and less far up. */
+const OLD = { start: bytes('aa'), end: bytes('e') }
 /** What the raft part of the host writes along. */
 const EMPTIED = put('raft', 'r1\0s', 'emptied')
 const PLACED = put('raft', 'r1\0s', 'placed')
@@ -58,7 +59,10 @@ class Move {
       this.world.resolve(engine.write({ writes, sync: true }))
     const before = [put('inbox', 'a', 'below'), put('inbox', 'z', 'above'), put('meta', 'inbox\0r2\0d', 'x')]
     await write(this.source, [...records(), ...data(random.below(60)), ...before])
-    const old = random.below(3) > 0 ? [...records({ ...DESCRIPTOR, end: OLD_END }, 20), put('inbox', 'c99', 'old')] : []
+    const old =
+      random.below(3) > 0
+        ? [...records({ ...DESCRIPTOR, ...OLD }, 20), put('inbox', 'c99', 'old'), put('inbox', 'ab', 'old')]
+        : []
     await write(this.target, [...FOREIGN, put('raft', 'r1\0s', 'old'), ...old])
   }
 
@@ -68,7 +72,7 @@ class Move {
     const nowMs = this.world.elapsedMs
     const offer = offerOf(this.attempts)
     this.sender = senderOf(this.source, offer, this.#bucket, nowMs)
-    const boundaries = [{ start: DESCRIPTOR.start, end: OLD_END }]
+    const boundaries = [OLD]
     const writes = { firstWrites: [EMPTIED], lastWrites: [PLACED] }
     this.receiver = new SnapshotReceiver({ offer, boundaries, ...writes, limits: LIMITS, checksum, nowMs })
     this.#broken = false

@@ -1,17 +1,26 @@
 import { describe, expect, test } from 'vitest'
+import type { Cursor } from '../../../src/kv/engine/engine.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
 import {
   findMarker,
   type SnapshotLimits,
   type SnapshotMessage,
   SnapshotReceiver,
-  type SnapshotSender,
+  SnapshotSender,
   TokenBucket,
 } from '../../../src/kv/snapshot/index.ts'
 import { bytes, checksum, DESCRIPTOR, dump, LIMITS, offerOf, plenty, put, records, senderOf } from './fixture.ts'
 
 const HARD = put('raft', 'r1\0s', 'term and vote')
 const PLACED = put('raft', 'r1\0s', 'term, vote, and the place')
+
+/** The records that make the range valid. */
+const LAST = records()
+  .slice(0, 3)
+  .map(({ write }) => ({
+    key: write.type === 'put' ? write.key : bytes(''),
+    value: write.type === 'put' ? write.value : bytes(''),
+  }))
 
 function sourceEngine(values: Record<string, string>): MemoryEngine {
   const engine = new MemoryEngine()
@@ -108,6 +117,19 @@ describe('a snapshot', () => {
     expect(receiver.next(0)).toBeNull()
     receiver.landed(0)
     expect(receiver.answer()).toEqual({ type: 'credit', stream: 1, upTo: LIMITS.windowChunks })
+    const chunk = new Uint8Array([0, 1, 0, 0x63])
+    receiver.receive({ type: 'chunk', stream: 1, number: 1, bytes: chunk, checksum: checksum(chunk, 0) }, 0)
+    receiver.receive({ type: 'end', stream: 1, chunks: 1, checksum: checksum(chunk, 0), last: LAST }, 0)
+    const middle = receiver.next(0)!
+    expect(middle).toEqual({ writes: [put('inbox', 'c', '')], sync: false })
+    receiver.landed(0)
+    const final = receiver.next(0)!
+    expect(final.sync).toBe(true)
+    expect(final.writes.at(-1)).toEqual({ family: 'meta', write: { type: 'delete', key: bytes('inbox\0r1\0i') } })
+    expect([receiver.outcome, receiver.idle]).toEqual([null, false])
+    receiver.landed(0)
+    expect([receiver.outcome, receiver.idle]).toEqual(['installed', true])
+    expect(receiver.answer()).toEqual({ type: 'done', stream: 1, outcome: 'installed' })
   })
 })
 
@@ -147,11 +169,50 @@ describe('the sender', () => {
     expect(sender.outcome).toBe('failed')
   })
 
+  test('hears that the receiver lives', () => {
+    const sender = senderOf(sourceEngine({}), offerOf(1), plenty())
+    sender.next(0)
+    sender.receive({ type: 'credit', stream: 1, upTo: 5 }, 1_500)
+    sender.receive({ type: 'credit', stream: 1, upTo: 3 }, 1_500)
+    let chunks = 0
+    while (sender.next(2_500)?.type === 'chunk') chunks++
+    expect([chunks, sender.outcome]).toEqual([4, null])
+  })
+
+  test('keeps nothing that the next move of a cursor changes', () => {
+    const source = sourceEngine({ b: '1' })
+    const inner = source.cursor('meta', { start: bytes('inbox\0r1\0'), end: bytes('inbox\0r1\x01') })
+    const [key, value] = [new Uint8Array(64), new Uint8Array(1_000)]
+    const records: Cursor = {
+      get valid() {
+        return inner.valid
+      },
+      get key() {
+        key.set(inner.key)
+        return key.subarray(0, inner.key.length)
+      },
+      get value() {
+        value.set(inner.value)
+        return value.subarray(0, inner.value.length)
+      },
+      seek: (to) => inner.seek(to),
+      seekBefore: (to) => inner.seekBefore(to),
+      next: () => inner.next(),
+      close: () => inner.close(),
+    }
+    const cursors = { data: source.cursor('inbox', { start: bytes('b'), end: bytes('y') }), records }
+    const shared = { offer: offerOf(1), bucket: plenty(), limits: LIMITS, checksum, nowMs: 0 }
+    const receiver = receiverOf()
+    run(new SnapshotSender({ ...shared, source: cursors }), receiver, new MemoryEngine())
+    expect([receiver.outcome, receiver.reason]).toEqual(['installed', ''])
+  })
+
   test('knows what came of it', () => {
     const needless = senderOf(sourceEngine({}), offerOf(1), plenty())
     needless.next(0)
     needless.receive({ type: 'done', stream: 1, outcome: 'needless' }, 0)
-    expect(needless.outcome).toBe('needless')
+    needless.receive({ type: 'cancel', stream: 1, reason: 'too late' }, 0)
+    expect([needless.outcome, needless.next(0)]).toEqual(['needless', null])
     const cancelled = senderOf(sourceEngine({}), offerOf(1), plenty())
     cancelled.receive({ type: 'cancel', stream: 1, reason: 'busy' }, 0)
     expect([cancelled.outcome, cancelled.reason]).toEqual(['failed', 'the receiver gave up: busy'])
@@ -159,6 +220,16 @@ describe('the sender', () => {
     early.receive({ type: 'done', stream: 1, outcome: 'installed' }, 0)
     expect([early.outcome, early.next(0)?.type]).toEqual(['failed', 'cancel'])
   })
+})
+
+test('bandwidth is saved up to a burst, and time does not go back', () => {
+  const bucket = new TokenBucket(1_000, 100, 0)
+  bucket.take(150, 3_600_000)
+  expect(bucket.waitMs(3_600_000)).toBe(50)
+  expect(bucket.waitMs(3_600_020)).toBe(30)
+  expect(bucket.waitMs(0)).toBe(30)
+  expect(bucket.waitMs(3_600_030)).toBe(20)
+  expect(bucket.waitMs(3_600_051)).toBe(0)
 })
 
 describe('the receiver gives up', () => {
@@ -239,6 +310,35 @@ describe('the receiver gives up', () => {
       receiver.receive({ type: 'chunk', stream: 1, number, bytes: chunk, checksum: sum }, 0)
     }
     expect(receiver.reason).toContain('was not granted')
+  })
+
+  const end = { type: 'end' as const, stream: 1, chunks: 0, checksum: 0, last: LAST }
+  const chunk = { type: 'chunk' as const, stream: 1, number: 1, bytes: bytes('x'), checksum: checksum(bytes('x'), 0) }
+  const half = new Uint8Array([0, 2, 0, 0x63])
+  const ends: [string, (receiver: SnapshotReceiver) => void, string][] = [
+    ['two ends', (receiver) => receiver.receive(end, 0), 'ends twice'],
+    ['a chunk after the end', (receiver) => receiver.receive(chunk, 0), 'after the end'],
+  ]
+  test.each(ends)('at %s', (_, more, why) => {
+    const receiver = receiverOf()
+    receiver.receive(end, 0)
+    expect(receiver.outcome).toBeNull()
+    more(receiver)
+    expect(receiver.reason).toContain(why)
+  })
+
+  test('at half a pair', () => {
+    const receiver = receiverOf()
+    const sum = checksum(half, 0)
+    receiver.receive({ ...chunk, bytes: half, checksum: sum }, 0)
+    receiver.receive({ ...end, chunks: 1, checksum: sum }, 0)
+    expect(receiver.reason).toContain('within a pair')
+  })
+
+  test('at last records that are too long', () => {
+    const receiver = receiverOf({ ...LIMITS, lastBytesMax: 50 })
+    receiver.receive(end, 0)
+    expect(receiver.reason).toContain('the last records have')
   })
 
   test('where nothing is heard, but not while its disk is busy', () => {
