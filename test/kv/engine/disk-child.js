@@ -2,8 +2,8 @@
  * A process that writes until it is killed: `node disk-child.js BUILD ENGINE FOLDER FROM`. It prints the number of each batch
  * that was acknowledged, one a line, in the order of the answers; `failed` once the engine calls fatal.
  *
- * Batch n puts key n into `inbox` and `retain`, and n into `meta`. Every tenth one fills `dist`, the next one empties it
- * by a deleteRange too large for one atomic write.
+ * Batch n puts key n into `inbox` and `retain`, and n into `meta`. Every tenth one fills `dist` with one value for all
+ * keys, the next one empties it by a deleteRange too large for one atomic write.
  */
 import { pathToFileURL } from 'node:url'
 
@@ -13,7 +13,8 @@ const WRITERS = 8
 const FILL = 1_200
 
 const bytes = (text) => new TextEncoder().encode(text)
-const put = (family, key, value) => ({ family, write: { type: 'put', key: bytes(key), value: bytes(value) } })
+const putBytes = (family, key, value) => ({ family, write: { type: 'put', key, value } })
+const put = (family, key, value) => putBytes(family, bytes(key), bytes(value))
 const say = (text) => process.stdout.write(`${text}\n`)
 
 const engine = await (engines.RocksEngine ?? engines.LmdbEngine).open({
@@ -26,7 +27,8 @@ let next = Number(from)
 function batch(n) {
   const key = String(n).padStart(8, '0')
   const writes = [put('inbox', key, `inbox ${n}`.padEnd(300, '.')), put('meta', 'last', String(n))]
-  if (n % 10 === 0) for (let i = 0; i < FILL; i++) writes.push(put('dist', `fill ${i}`, String(n)))
+  const all = bytes(`${n}`.padEnd(500, '.'))
+  if (n % 10 === 0) for (let i = 0; i < FILL; i++) writes.push(putBytes('dist', bytes(`fill ${i}`), all))
   if (n % 10 === 1) {
     writes.push({ family: 'dist', write: { type: 'deleteRange', start: bytes('fill'), end: bytes('fill~') } })
     writes.push(put('dist', 'fill ', String(n)))

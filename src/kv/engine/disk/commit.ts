@@ -3,6 +3,7 @@ import { BrokerError } from '../../../base/errors.ts'
 import type { HealthReason } from '../../../base/health.ts'
 import type { Batch } from '../engine.ts'
 import { type Group, GroupPool } from './group.ts'
+import type { Share } from './shared.ts'
 import type { Landed, Writer } from './writer.ts'
 
 export interface GroupCommitOptions {
@@ -12,6 +13,8 @@ export interface GroupCommitOptions {
   number: number
   /** A write that takes longer is reported by {@link GroupCommit.health}. Default 10,000 ms. */
   hangMs?: number | undefined
+  /** Where values of many keys are stored once: see `shared.ts`. */
+  share?: Share
   /** These batches are about to land. */
   begin?: (batches: readonly Batch[]) => void
   /** They have landed: from now on reads see them. */
@@ -78,6 +81,15 @@ export class GroupCommit {
   }
 
   write(batch: Batch): Promise<void> {
+    return this.#add((group) => group.add(batch, this.#options.share))
+  }
+
+  /** Deletes keys of the engine's own, durable with the next synced batch. */
+  removeOwn(keys: readonly Uint8Array[]): Promise<void> {
+    return this.#add((group) => group.addOwnDeletes(keys))
+  }
+
+  #add(fill: (group: Group) => void): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure)
     if (this.#closing) return Promise.reject(new BrokerError('CLOSED', 'Cannot write: the engine is closed'))
     return new Promise((resolve, reject) => {
@@ -86,7 +98,7 @@ export class GroupCommit {
         group = this.#pool.take()
         this.#queue.push(group)
       }
-      group.add(batch)
+      fill(group)
       group.waiters.push({ resolve, reject })
       this.#schedule()
     })

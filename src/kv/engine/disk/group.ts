@@ -1,6 +1,7 @@
 import { assert } from '../../../base/assert.ts'
 import { type Batch, FAMILIES, type Family, type Write } from '../engine.ts'
-import { BATCH_HEADER_BYTES, DELETE, DELETE_RANGE, PUT, WRITE_HEADER_BYTES } from './layout.js'
+import { BATCH_HEADER_BYTES, DELETE, DELETE_RANGE, OWN_PLACE, PUT, WRITE_HEADER_BYTES } from './layout.js'
+import { findShared, referenceTo, type Share, sharedKeyOf } from './shared.ts'
 
 // Hot: every byte that is stored passes here once, about 0.2 us a write (bench/micro/rocksdb.ts).
 
@@ -21,6 +22,8 @@ export class Group {
   /** Bytes of keys and values, by place in FAMILIES. */
   readonly familyBytes = new Float64Array(FAMILIES.length)
   sync = false
+  /** Of the last shared value in it; 0 = none. */
+  sharedId = 0
   readonly waiters: { resolve: () => void; reject: (error: Error) => void }[] = []
   #view: DataView
 
@@ -29,30 +32,58 @@ export class Group {
     this.#view = new DataView(buffer)
   }
 
-  add(batch: Batch): void {
+  /** @param share where values of many keys are stored once: see `shared.ts` */
+  add(batch: Batch, share: Share | null = null): void {
     const start = this.used
     this.#reserve(BATCH_HEADER_BYTES)
-    let at = start + BATCH_HEADER_BYTES
+    this.used += BATCH_HEADER_BYTES
     let ranges = 0
+    const shared = share === null ? null : findShared(batch.writes)
+    const references = shared === null ? null : new Map<Uint8Array, Uint8Array>()
     for (const { family, write } of batch.writes) {
+      const place = PLACES[family]
       const { type, key, value } = partsOf(write)
       if (type === DELETE_RANGE) ranges++
-      this.used = at
-      this.#reserve(WRITE_HEADER_BYTES + key.length + value.length)
-      this.familyBytes[PLACES[family]]! += key.length + value.length
-      this.#view.setUint8(at, type)
-      this.#view.setUint8(at + 1, PLACES[family])
-      this.#view.setUint32(at + 2, key.length, true)
-      this.#view.setUint32(at + 6, value.length, true)
-      copy(key, this.bytes, at + WRITE_HEADER_BYTES)
-      copy(value, this.bytes, at + WRITE_HEADER_BYTES + key.length)
-      at += WRITE_HEADER_BYTES + key.length + value.length
+      if (references !== null && type === PUT && shared!.has(value)) {
+        let reference = references.get(value)
+        if (reference === undefined) {
+          this.sharedId = share!(place, value.length)
+          reference = referenceTo(this.sharedId, value.length, place)
+          references.set(value, reference)
+          this.#append(PUT, OWN_PLACE, sharedKeyOf(reference), value)
+        }
+        this.#append(PUT, place, key, reference)
+      } else this.#append(type, place, key, value)
     }
-    this.used = at
-    this.#view.setUint32(start, at - start, true)
+    this.#view.setUint32(start, this.used - start, true)
     this.#view.setUint32(start + 4, ranges, true)
     this.batches.push(batch)
     if (batch.sync) this.sync = true
+  }
+
+  /** Deletes of the engine's own keys, as a batch. */
+  addOwnDeletes(keys: readonly Uint8Array[]): void {
+    const start = this.used
+    this.#reserve(BATCH_HEADER_BYTES)
+    this.used += BATCH_HEADER_BYTES
+    for (const key of keys) this.#append(DELETE, OWN_PLACE, key, NOTHING)
+    this.#view.setUint32(start, this.used - start, true)
+    this.#view.setUint32(start + 4, 0, true)
+    this.batches.push({ writes: [], sync: false })
+  }
+
+  #append(type: number, place: number, key: Uint8Array, value: Uint8Array): void {
+    const bytes = WRITE_HEADER_BYTES + key.length + value.length
+    this.#reserve(bytes)
+    const at = this.used
+    if (place !== OWN_PLACE) this.familyBytes[place]! += key.length + value.length
+    this.#view.setUint8(at, type)
+    this.#view.setUint8(at + 1, place)
+    this.#view.setUint32(at + 2, key.length, true)
+    this.#view.setUint32(at + 6, value.length, true)
+    copy(key, this.bytes, at + WRITE_HEADER_BYTES)
+    copy(value, this.bytes, at + WRITE_HEADER_BYTES + key.length)
+    this.used = at + bytes
   }
 
   #reserve(more: number): void {

@@ -9,6 +9,7 @@
  *
  *   batch:  bytes of this batch u32, header included | deleteRanges among its writes u32 | writes
  *   write:  type u8 | place of the family in FAMILIES u8 | bytes of the key u32 | bytes of the value u32 | key | value
+ *           (OWN_PLACE: the engine's own keys)
  *
  * The value of a deleteRange is its end.
  */
@@ -19,8 +20,10 @@ export const PUT = 0
 export const DELETE = 1
 export const DELETE_RANGE = 2
 
-/** Version of what the engine itself writes, u32 BE; a newer one is refused. */
-export const FORMAT = 1
+/** In the place of a family: the engine's own keys. */
+export const OWN_PLACE = 255
+/** Version of what the engine itself writes, u32 BE; a newer one is refused. 2 has shared values. */
+export const FORMAT = 2
 export const FORMAT_KEY = Buffer.from('format')
 /** Number of the last batch in the database, u64 BE: part of every write. */
 export const NUMBER_KEY = Buffer.from('number')

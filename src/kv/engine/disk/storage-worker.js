@@ -75,7 +75,7 @@ export class StorageWorker {
         `batch ${known} was durable, but the database ${found}: its log is damaged, acknowledged writes are lost`,
       )
     }
-    if (format === undefined) {
+    if (format === undefined || Buffer.from(format).readUInt32BE() < FORMAT) {
       const bytes = Buffer.alloc(4)
       bytes.writeUInt32BE(FORMAT)
       this.#lander.putOwn(FORMAT_KEY, bytes)

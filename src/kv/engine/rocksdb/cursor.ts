@@ -18,6 +18,8 @@ export interface CursorSource {
   binding: typeof Binding
   database: Database
   column: Column
+  /** The value that a reference stands for; others as they are. */
+  resolve(stored: Uint8Array): Uint8Array
 }
 
 /**
@@ -54,7 +56,7 @@ export class RocksCursor implements Cursor {
   }
 
   get value(): Uint8Array {
-    return this.valid ? this.#rows[this.#at + 1]! : NOTHING
+    return this.valid ? this.#source.resolve(this.#rows[this.#at + 1]!) : NOTHING
   }
 
   seek(key: Uint8Array): boolean {

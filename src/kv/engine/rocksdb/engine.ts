@@ -8,6 +8,7 @@ import type { HealthReason } from '../../../base/health.ts'
 import { GroupCommit } from '../disk/commit.ts'
 import { DiskWatch } from '../disk/disk-watch.ts'
 import { openFailed, readFailed } from '../disk/failures.ts'
+import { isReference, sharedKeyOf } from '../disk/shared.ts'
 import { type Opened, WorkerWriter, type Writer } from '../disk/writer.ts'
 import {
   type Batch,
@@ -20,10 +21,11 @@ import {
 } from '../engine.ts'
 import { RocksCursor } from './cursor.ts'
 import { closeDatabase, openDatabase } from './database.ts'
-import { STATE_VERSION } from './layout.js'
+import { OWN_FAMILY, STATE_VERSION } from './layout.js'
 import { type FamilyFiles, Manifest } from './manifest.ts'
 import { loadBinding } from './platform.ts'
-import { nameOf, ReadCache } from './read-cache.ts'
+import { FamilyCache, nameOf, ReadCache } from './read-cache.ts'
+import { SharedSweep } from './sweep.ts'
 import { openOptions, type TuningOptions } from './tuning.ts'
 import { Usage } from './usage.ts'
 
@@ -38,10 +40,14 @@ export interface RocksOptions {
   /** A write that takes longer is reported by {@link RocksEngine.health}. Default 10,000 ms. */
   hangMs?: number
   clock?: Clock
+  /** Unused bytes of shared values at which they are swept up. Default 64 MiB. */
+  sharedSlackBytes?: number
 }
 
 /** Default of the tuning option. */
 const READ_CACHE_BYTES = 32 * 1024 * 1024
+/** Values that several keys share, kept for the next of the keys. */
+const SHARED_CACHE_BYTES = 4 * 1024 * 1024
 /** Longest sleep of a reader while a batch lands in steps; it looks again then. */
 const STEP_WAIT_MS = 1_000
 
@@ -61,6 +67,9 @@ export class RocksEngine implements Engine {
   readonly #usage: Usage
   readonly #cache: ReadCache
   readonly #commit: GroupCommit
+  /** Values that several keys share, read lately: they never change. */
+  readonly #sharedValues = new FamilyCache(SHARED_CACHE_BYTES)
+  readonly #sweep: SharedSweep
   readonly #cursors = new Set<RocksCursor>()
   #closing: Promise<void> | null = null
   /** The database is closed, or about to be: a read would end the process. */
@@ -86,12 +95,23 @@ export class RocksEngine implements Engine {
         hangMs,
         fatal,
       },
+      share: (place, bytes) => this.#sweep.add(place, bytes),
       begin: (batches) => this.#cache.begin(batches),
       landed: (group) => {
         this.#cache.landed()
         this.#usage.landed(group)
+        if (group.sharedId > 0) this.#sweep.landed(group.sharedId)
       },
     })
+    this.#sweep = new SharedSweep(
+      {
+        ...{ binding, database, own: this.#columns[OWN_FAMILY]!, clock: parts.options.clock ?? systemClock },
+        column: (place) => this.#column(FAMILIES[place]!),
+        remove: (keys) => this.#commit.removeOwn(keys),
+        openCursors: () => this.#openCursors(),
+      },
+      parts.options.sharedSlackBytes,
+    )
     this.lost = parts.opened.lost
   }
 
@@ -137,7 +157,12 @@ export class RocksEngine implements Engine {
   }
 
   cursor(family: Family, bounds: Bounds): Cursor {
-    const source = { binding: this.#binding, database: this.#database, column: this.#column(family) }
+    const source = {
+      binding: this.#binding,
+      database: this.#database,
+      column: this.#column(family),
+      resolve: this.#resolve,
+    }
     const released = (cursor: RocksCursor) => void this.#cursors.delete(cursor)
     const cursor = this.#readWhole(() => new RocksCursor(source, bounds, released))
     this.#cursors.add(cursor)
@@ -158,6 +183,11 @@ export class RocksEngine implements Engine {
 
   durable(): number {
     return this.#commit.durable
+  }
+
+  /** Values that several keys share: bytes in the database, and whether those that are not needed are looked for. */
+  shared(): { bytes: number; sweeping: boolean } {
+    return { bytes: this.#sweep.bytes, sweeping: this.#sweep.running }
   }
 
   /** Number of the last batch that reads see. */
@@ -185,6 +215,7 @@ export class RocksEngine implements Engine {
   }
 
   async #close(): Promise<void> {
+    this.#sweep.stop()
     await this.#commit.close()
     this.#watch.stop()
     await this.#writer.close()
@@ -197,11 +228,32 @@ export class RocksEngine implements Engine {
     const options = { column: this.#column(family), valueEncoding: 'buffer' } as const
     return this.#readWhole(() => {
       try {
-        return this.#binding.db_get_many_sync(this.#database, [key], options)[0]
+        const stored = this.#binding.db_get_many_sync(this.#database, [key], options)[0]
+        return stored === undefined ? undefined : this.#resolve(stored)
       } catch (cause) {
         throw readFailed(cause)
       }
     })
+  }
+
+  readonly #resolve = (stored: Uint8Array): Uint8Array => (isReference(stored) ? this.#getShared(stored) : stored)
+
+  #getShared(reference: Uint8Array): Uint8Array {
+    const key = sharedKeyOf(reference)
+    const id = nameOf(key)
+    const known = this.#sharedValues.find(id, key)?.value
+    if (known !== undefined) return known
+    const options = { column: this.#columns[OWN_FAMILY]!, valueEncoding: 'buffer' } as const
+    const value = this.#binding.db_get_many_sync(this.#database, [key], options)[0]
+    if (value === undefined) throw readFailed(new Error('a value that several keys share is missing'))
+    this.#sharedValues.keep(id, key, value)
+    return value
+  }
+
+  /** Tells whether the cursors that are open now are closed. */
+  #openCursors(): () => boolean {
+    const open = [...this.#cursors]
+    return () => open.every((cursor) => !this.#cursors.has(cursor))
   }
 
   /** Reads when no batch lands in steps, and reads again where one did meanwhile. */

@@ -6,6 +6,7 @@ import {
   DELETE_RANGE,
   encodeNumber,
   NUMBER_KEY,
+  OWN_PLACE,
   PUT,
   readWrite,
   viewOf,
@@ -224,7 +225,7 @@ export class Lander {
    * @returns {{ column: Column }}
    */
   #columnOf(family) {
-    return /** @type {{ column: Column }} */ (this.#families[family])
+    return family === OWN_PLACE ? this.#own : /** @type {{ column: Column }} */ (this.#families[family])
   }
 }
 
