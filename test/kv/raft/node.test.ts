@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { InvariantError } from '../../../src/base/assert.ts'
 import { seededRandom } from '../../../src/base/clock.ts'
-import { type ConfState, type Message, NO_CONFIG, RaftNode, type RaftOptions } from '../../../src/kv/raft/index.ts'
+import {
+  type ConfState,
+  type Message,
+  NO_CONFIG,
+  type RaftLimits,
+  RaftNode,
+  type RaftOptions,
+} from '../../../src/kv/raft/index.ts'
 import { BEGIN_INDEX, Disk, entry } from './host.ts'
 import { optionsOf, RaftWorld } from './simulation.ts'
 
@@ -49,12 +56,12 @@ describe('options', () => {
 })
 
 describe('what is committed and not handed out', () => {
-  function behind(): { node: RaftNode; disk: Disk } {
+  function behind(limits: Partial<RaftLimits> = {}): { node: RaftNode; disk: Disk } {
     const disk = new Disk()
     disk.begin(CONFIG, [1, 1])
     disk.hardState = { term: 1, vote: null, commit: BEGIN_INDEX + 2 }
     disk.cold = () => true
-    return { node: new RaftNode(optionsFor(disk)), disk }
+    return { node: new RaftNode({ ...optionsFor(disk), limits }), disk }
   }
 
   test('is waited for without a circle where it is not at hand', () => {
@@ -62,6 +69,13 @@ describe('what is committed and not handed out', () => {
     expect(node.ready()).toMatchObject({ committed: [], more: false })
     disk.cold = () => false
     expect(node.ready().committed).toHaveLength(2)
+  })
+
+  test('comes in portions', () => {
+    const { node, disk } = behind({ committedBytesMax: 1 })
+    disk.cold = () => false
+    expect(node.ready()).toMatchObject({ committed: [{ index: BEGIN_INDEX + 1 }], more: true })
+    expect(node.ready()).toMatchObject({ committed: [{ index: BEGIN_INDEX + 2 }], more: false })
   })
 
   test('may change who votes: nobody campaigns before', () => {

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Cursor } from '../../../src/kv/engine/engine.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
@@ -9,6 +10,7 @@ import {
   SnapshotSender,
   TokenBucket,
 } from '../../../src/kv/snapshot/index.ts'
+import { Packer, type Pair, Unpacker } from '../../../src/kv/snapshot/pairs.ts'
 import { bytes, checksum, DESCRIPTOR, dump, LIMITS, offerOf, plenty, put, records, senderOf } from './fixture.ts'
 
 const HARD = put('raft', 'r1\0s', 'term and vote')
@@ -207,6 +209,32 @@ describe('the sender', () => {
     expect([receiver.outcome, receiver.reason]).toEqual(['installed', ''])
   })
 
+  test.each<[string, (sender: SnapshotSender) => void]>([
+    ['at its end', (sender) => run(sender, receiverOf(), new MemoryEngine())],
+    ['when it is not wanted', (sender) => sender.receive({ type: 'done', stream: 1, outcome: 'needless' }, 0)],
+    ['when the host gives up', (sender) => sender.cancel('the range is gone')],
+  ])('closes its cursors once, %s', (_, end) => {
+    const closed: string[] = []
+    const source = sourceEngine({ b: '1' })
+    const counted = (name: string, inner: Cursor): Cursor => {
+      const close = inner.close.bind(inner)
+      inner.close = () => {
+        closed.push(name)
+        close()
+      }
+      return inner
+    }
+    const cursors = {
+      data: counted('data', source.cursor('inbox', { start: bytes('b'), end: bytes('y') })),
+      records: counted('records', source.cursor('meta', { start: bytes('inbox\0r1\0'), end: bytes('inbox\0r1\x01') })),
+    }
+    const shared = { offer: offerOf(1), bucket: plenty(), limits: LIMITS, checksum, nowMs: 0 }
+    const sender = new SnapshotSender({ ...shared, source: cursors })
+    end(sender)
+    sender.cancel('again')
+    expect(closed.sort()).toEqual(['data', 'records'])
+  })
+
   test('knows what came of it', () => {
     const needless = senderOf(sourceEngine({}), offerOf(1), plenty())
     needless.next(0)
@@ -220,6 +248,27 @@ describe('the sender', () => {
     early.receive({ type: 'done', stream: 1, outcome: 'installed' }, 0)
     expect([early.outcome, early.next(0)?.type]).toEqual(['failed', 'cancel'])
   })
+})
+
+test('pairs are cut anywhere and put together again', () => {
+  const pair = fc.record({
+    of: fc.constantFrom('data', 'record' as const),
+    key: fc.uint8Array({ maxLength: 20 }),
+    value: fc.uint8Array({ maxLength: 300 }),
+  })
+  fc.assert(
+    fc.property(fc.array(pair, { maxLength: 8 }), fc.integer({ min: 1, max: 90 }), (pairs, chunkBytes) => {
+      const left = pairs.slice() as Pair[]
+      const packer = new Packer(() => left.shift() ?? null, chunkBytes)
+      const unpacker = new Unpacker(LIMITS)
+      const read: Pair[] = []
+      for (let chunk = packer.chunk(); chunk !== null; chunk = packer.chunk()) {
+        expect(unpacker.push(chunk, (each) => read.push(each))).toBeNull()
+      }
+      expect(unpacker.whole).toBe(true)
+      expect(read).toEqual(pairs)
+    }),
+  )
 })
 
 test('bandwidth is saved up to a burst, and time does not go back', () => {
