@@ -74,6 +74,8 @@ export class OverlayHost {
   readonly mirror = new Map<string, string>()
   /** The first event that did not fit what was told before. */
   misfit: string | null = null
+  /** Its wall clock is off by so much. */
+  clockErrorMs = 0
   #life = 0
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: () => void = () => {}
@@ -236,7 +238,7 @@ export class OverlayHost {
 
   #now(): { monotonicMs: number; wallMs: number } {
     const { world } = this.overlay.cluster
-    return { monotonicMs: this.overlay.cluster.now, wallMs: world.clock.now() }
+    return { monotonicMs: this.overlay.cluster.now, wallMs: world.clock.now() + this.clockErrorMs }
   }
 }
 

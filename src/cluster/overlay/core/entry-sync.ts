@@ -8,8 +8,8 @@ import { OwnEntries } from './own-entries.ts'
 import { type Change, makeDelta, Replica, type Source } from './replica.ts'
 import { positionBytes } from './wire.ts'
 
-/** A host just seen is asked so often for its entries; whatever fails then is left to the digests. */
-const ASKS = 3
+/** So often somebody is asked for what is lacking; whatever fails then is left to the digests. */
+const ASKS = 5
 /** Of a delta, before its entries. */
 const DELTA_HEAD_BYTES = 128
 /** Of a payload with a digest, before its positions. */
@@ -29,8 +29,8 @@ export class EntrySync {
   readonly #byMark = new Map<number, Source>()
   /** Those whose news are still told. */
   readonly #news = new Set<Source>()
-  /** Hosts just seen, and how often they will still be asked. */
-  readonly #asks = new Map<Replica, number>()
+  /** What is lacking, who is asked for it, and how often still. */
+  readonly #asks = new Map<Replica, { whom: HostId; tries: number }>()
 
   constructor(host: HostId, life: number, context: Context) {
     this.#context = context
@@ -72,7 +72,8 @@ export class EntrySync {
     const replica = new Replica(host, life)
     this.#replicas.set(host, replica)
     this.#byMark.set(replica.mark, replica)
-    this.#asks.set(replica, ASKS)
+    // Its own entries from itself: nobody sends them twice then.
+    this.#asks.set(replica, { whom: host, tries: ASKS })
   }
 
   down(host: HostId): void {
@@ -125,21 +126,25 @@ export class EntrySync {
     return chosen
   }
 
-  /** Asks hosts just seen for their own entries: nobody sends them twice then. */
+  /** Asks for what is lacking, and has not come since it was asked for. */
   ask(nowMs: number): void {
     const { options, outbox } = this.#context
     let left = options.asksMax
-    for (const [replica, tries] of [...this.#asks]) {
+    for (const [replica, ask] of this.#asks) {
+      if (isAsked(replica, nowMs)) continue
+      const { position } = replica
+      if (ask.tries === 0 || position.version >= replica.askedVersion) {
+        this.#asks.delete(replica)
+        continue
+      }
       if (left-- === 0) return
-      this.#asks.delete(replica)
-      if (replica.position.version > 0) continue
-      if (tries > 1) this.#asks.set(replica, tries - 1)
-      this.#want(replica, Number.MAX_SAFE_INTEGER, nowMs)
-      outbox.send(replica.host, [{ type: 'digest', asks: false, positions: [replica.position], hints: null }])
+      ask.tries--
+      replica.askedUntilMs = nowMs + options.askTimeoutMs
+      outbox.send(ask.whom, [{ type: 'digest', asks: false, positions: [position], hints: null }])
     }
   }
 
-  onDigest(digest: Digest, reply: Reply, nowMs: number): void {
+  onDigest(from: HostId, digest: Digest, reply: Reply, nowMs: number): void {
     const { positions } = digest
     const start = positions.length === 0 ? 0 : this.#context.random.below(positions.length)
     for (let at = 0; at < positions.length; at++) {
@@ -148,14 +153,14 @@ export class EntrySync {
       if (source === undefined) continue
       if (digest.asks && position.version > source.position.version && position.resetTo === 0) {
         if (!(source instanceof Replica)) this.#refute(position.version)
-        else if (this.#want(source, position.version, nowMs)) reply.want(source.position)
+        else if (this.#want(source, position.version, from, nowMs)) reply.want(source.position)
       }
       const delta = makeDelta(source, position, reply.room - DELTA_HEAD_BYTES)
       if (delta !== null) reply.add(delta, deltaBytes(delta))
     }
   }
 
-  onDelta(delta: Delta, reply: Reply, nowMs: number): void {
+  onDelta(from: HostId, delta: Delta, reply: Reply, nowMs: number): void {
     const { counters } = this.#context
     if (delta.host === this.own.host && delta.life === this.own.life) return this.#refute(delta.last)
     const replica = this.#replicas.get(delta.host)
@@ -175,14 +180,16 @@ export class EntrySync {
     if (replica.entries.version > version) this.#tell(replica)
     replica.askedUntilMs = 0
     // The rest, from whom the beginning came.
-    if (replica.position.version < delta.last && this.#want(replica, delta.last, nowMs)) reply.want(replica.position)
+    if (replica.position.version < delta.last && this.#want(replica, delta.last, from, nowMs))
+      reply.want(replica.position)
   }
 
   /** False: it was asked for already, a moment ago. */
-  #want(replica: Replica, version: number, nowMs: number): boolean {
-    if (isAsked(replica, nowMs) && replica.askedVersion >= version && version < Number.MAX_SAFE_INTEGER) return false
+  #want(replica: Replica, version: number, whom: HostId, nowMs: number): boolean {
+    if (isAsked(replica, nowMs) && replica.askedVersion >= version) return false
     replica.askedVersion = version
     replica.askedUntilMs = nowMs + this.#context.options.askTimeoutMs
+    this.#asks.set(replica, { whom, tries: ASKS - 1 })
     return true
   }
 

@@ -11,9 +11,9 @@ export interface OverlayOptions {
   retransmitMultiplier: number
   /** News of one turn leave together. */
   batchMs: number
-  /** So long nobody else is asked for what one host was asked for already. */
+  /** What was asked for and did not come is asked for again after this; until then nobody else is. */
   askTimeoutMs: number
-  /** So many new hosts are asked for their entries in one gossip interval. */
+  /** So many questions are asked, or asked again, in one gossip interval. */
   asksMax: number
   /** A deleted key is remembered for so long; a peer that missed it by then gets all entries of its owner again. */
   tombstoneKeepMs: number
@@ -33,7 +33,7 @@ export const LAN: Readonly<OverlayOptions> = {
   gossipHosts: 3,
   retransmitMultiplier: 4,
   batchMs: 10,
-  askTimeoutMs: 500,
+  askTimeoutMs: 200,
   asksMax: 16,
   tombstoneKeepMs: 60_000,
   packetBytesMax: 1_150,

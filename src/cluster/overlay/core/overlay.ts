@@ -211,18 +211,18 @@ export class OverlayCore {
     }
     counters.unknownMessages += payload.unknown
     const reply = new Reply(options.answerBytesMax)
-    for (const message of payload.messages) this.#handle(message, reply, now)
+    for (const message of payload.messages) this.#handle(from, message, reply, now)
     outbox.send(from, reply.messages)
   }
 
-  #handle(message: Message, reply: Reply, now: Now): void {
+  #handle(from: HostId, message: Message, reply: Reply, now: Now): void {
     switch (message.type) {
       case 'digest':
-        this.#entries.onDigest(message, reply, now.monotonicMs)
+        this.#entries.onDigest(from, message, reply, now.monotonicMs)
         if (message.hints !== null) this.#hints.onSum(message.hints, reply)
         return
       case 'delta':
-        return this.#entries.onDelta(message, reply, now.monotonicMs)
+        return this.#entries.onDelta(from, message, reply, now.monotonicMs)
       case 'hint-sums':
         return this.#hints.onSums(message.sums, reply)
       case 'hints':

@@ -45,8 +45,8 @@ export class Replica implements Source {
   readonly mark: number
   entries = new Entries()
   rounds = 0
-  /** While somebody was asked for this version, nobody else is. */
-  askedVersion = 0
+  /** Somebody was asked for this version, and until then nobody else is. A host just seen is asked for anything. */
+  askedVersion = 1
   askedUntilMs = 0
   #anew: { entries: Entries; target: number } | null = null
 

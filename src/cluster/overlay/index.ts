@@ -1,0 +1,2 @@
+export type * from './contract.ts'
+export { Overlay, type OverlaySetup } from './overlay.ts'
