@@ -20,17 +20,22 @@ const HELD_BYTES_MAX = 16 * 1_048_576
 /** From the connection's begin to its end. */
 const CONNECTION_MS = 10_000
 
+interface Connection {
+  address: string
+  /** For a frame that is not complete. */
+  heldBytes: number
+  cancel: () => void
+}
+
 /**
  * Takes one frame from each connection and gives one back. Bounded in connections, in bytes and in time; whatever
  * comes, nothing is thrown.
  */
 export class ExchangeServer {
   readonly #options: ExchangeServerOptions
-  readonly #sockets = new Map<Socket, { address: string; held: number; cancel: () => void }>()
-  readonly #byAddress = new Map<string, number>()
+  readonly #sockets = new Map<Socket, Connection>()
   readonly #requests = new Map<number, Socket>()
   #request = 0
-  #heldBytes = 0
 
   constructor(server: Server, options: ExchangeServerOptions) {
     this.#options = options
@@ -59,8 +64,7 @@ export class ExchangeServer {
     counters.connections++
     socket.on('error', () => {})
     const address = socket.remoteAddress ?? ''
-    const ofAddress = this.#byAddress.get(address) ?? 0
-    if (this.#sockets.size >= CONNECTIONS_MAX || ofAddress >= CONNECTIONS_PER_ADDRESS_MAX) {
+    if (this.#sockets.size >= CONNECTIONS_MAX || this.#ofAddress(address) >= CONNECTIONS_PER_ADDRESS_MAX) {
       counters.connectionsRefused++
       socket.destroy()
       return
@@ -69,20 +73,26 @@ export class ExchangeServer {
       counters.connectionsOverdue++
       socket.destroy()
     })
-    this.#sockets.set(socket, { address, held: 0, cancel })
-    this.#byAddress.set(address, ofAddress + 1)
-    this.#read(socket)
-    socket.on('close', () => this.#forget(socket))
+    const connection = { address, heldBytes: 0, cancel }
+    this.#sockets.set(socket, connection)
+    this.#read(socket, connection)
+    socket.on('close', () => {
+      cancel()
+      this.#sockets.delete(socket)
+    })
   }
 
-  #read(socket: Socket): void {
+  #read(socket: Socket, connection: Connection): void {
     const { counters, frameBytesMax, onFrame } = this.#options
     const reader = new FrameReader(frameBytesMax)
     let request = 0
     socket.on('data', (chunk) => {
       if (request !== 0) return
       const frame = reader.push(chunk)
-      if (frame === null) return this.#hold(socket, reader.heldBytes)
+      if (frame === null) {
+        connection.heldBytes = reader.heldBytes
+        return this.#checkHeld(socket, connection)
+      }
       if (frame === 'oversized') {
         counters.oversized++
         socket.destroy()
@@ -90,7 +100,7 @@ export class ExchangeServer {
       }
       request = ++this.#request
       this.#requests.set(request, socket)
-      this.#hold(socket, 0)
+      connection.heldBytes = 0
       onFrame(request, frame, socket)
     })
     socket.on('close', () => {
@@ -99,24 +109,18 @@ export class ExchangeServer {
     })
   }
 
-  #hold(socket: Socket, bytes: number): void {
-    const entry = this.#sockets.get(socket)
-    if (entry === undefined) return
-    this.#heldBytes += bytes - entry.held
-    entry.held = bytes
-    if (this.#heldBytes <= HELD_BYTES_MAX) return
+  #checkHeld(socket: Socket, last: Connection): void {
+    let heldBytes = 0
+    for (const connection of this.#sockets.values()) heldBytes += connection.heldBytes
+    if (heldBytes <= HELD_BYTES_MAX) return
+    last.heldBytes = 0
     this.#options.counters.connectionsRefused++
     socket.destroy()
   }
 
-  #forget(socket: Socket): void {
-    const entry = this.#sockets.get(socket)
-    if (entry === undefined) return
-    entry.cancel()
-    this.#heldBytes -= entry.held
-    this.#sockets.delete(socket)
-    const left = (this.#byAddress.get(entry.address) ?? 1) - 1
-    if (left === 0) this.#byAddress.delete(entry.address)
-    else this.#byAddress.set(entry.address, left)
+  #ofAddress(address: string): number {
+    let count = 0
+    for (const connection of this.#sockets.values()) if (connection.address === address) count++
+    return count
   }
 }

@@ -125,6 +125,18 @@ test.runIf(process.platform === 'linux')('one address does not take all connecti
   await until(() => server.connections === 0, 'all gone')
 })
 
+test('frames that are not complete hold 16 MiB together at most, and what was held is free again', async () => {
+  const { port, counters, server } = await serve((bytes) => bytes.subarray(0, 1), 4 * 1_048_576)
+  const begin = frameOf(new Uint8Array(3 * 1_048_576)).subarray(0, 1_200_000)
+  const sockets = await Promise.all(Array.from({ length: 16 }, () => dial(port)))
+  for (const socket of sockets) socket.write(begin)
+  await until(() => counters.connectionsRefused >= 4, 'some of them, which would hold 2 MiB each')
+  expect(server.connections).toBeGreaterThanOrEqual(6)
+  for (const socket of sockets) socket.destroy()
+  await until(() => server.connections === 0, 'all gone')
+  expect(await ask(port, new Uint8Array(2 * 1_048_576))).toHaveLength(1)
+})
+
 test('what takes too long is ended', async () => {
   const { port, counters, server, timers } = await serve(() => 'later')
   const socket = await dial(port)
