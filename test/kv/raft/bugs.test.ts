@@ -149,7 +149,7 @@ function firstViolation(weather: number, blind = false): unknown {
     try {
       const group = new RaftWorld({ ...optionsOf(weather + 10 * tries), blind })
       group.run(15_000)
-      group.calm()
+      group.calm(group.minority())
       group.converge(30_000)
     } catch (error) {
       return error

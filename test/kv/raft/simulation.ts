@@ -74,6 +74,7 @@ export class RaftWorld {
   /** What a linearizable read that begins now must see at least. */
   #floor = 0
   #calm = false
+  readonly #dead = new Set<ReplicaId>()
   #failure: unknown = null
 
   constructor(options: RaftWorldOptions) {
@@ -114,8 +115,21 @@ export class RaftWorld {
     if (this.#failure !== null) throw this.#failure
   }
 
-  /** Nothing bad happens from now on. */
-  calm(): void {
+  /** As many as may die for good; nobody where the group changes, since what is under way may need everybody. */
+  minority(): ReplicaId[] {
+    const { voters, changeMs } = this.#options
+    if (changeMs > 0) return []
+    const ids = Array.from({ length: voters }, (_, at) => at + 1).sort(() => this.#random.float() - 0.5)
+    return ids.slice(0, this.#random.below(((voters - 1) >> 1) + 1))
+  }
+
+  /** Nothing bad happens from now on, but that `dead` stay dead. */
+  calm(dead: readonly ReplicaId[] = []): void {
+    for (const id of dead) {
+      const host = this.hosts.get(id)
+      if (host !== undefined) this.#down(host, this.#random.below(host.queue.length + 1))
+      this.#dead.add(id)
+    }
     if (!this.#calm) this.counts.reads = this.#history.check('')
     this.#calm = true
     Object.assign(this.world.network.options, { lossPercent: 0, duplicatePercent: 0, delayMsMax: 5 })
@@ -161,12 +175,14 @@ export class RaftWorld {
     const { config, commit } = leader.node.status()
     const members = [...config.voters, ...config.outgoing, ...config.learners]
     return members.every((id) => {
+      if (this.#dead.has(id)) return true
       const { app } = this.hosts.get(id)!
       return app.value === mark && app.index === commit
     })
   }
 
   #start(id: ReplicaId): void {
+    if (this.#dead.has(id)) return
     const disk = this.disks.get(id)!
     disk.cold = () => !this.#calm && this.#random.float() * 100 < this.#options.coldPercent
     const host = new Host({
