@@ -56,7 +56,8 @@ async function build(
   stops.push(() => engine.close())
 
   const fatal = (error: Error) => endAfterDiskFailure(error, context)
-  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, engine, fatal })
+  const { hangMs } = config.store
+  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, engine, fatal, hangMs })
   stops.push(() => services.stop())
 
   const mqtt = new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))

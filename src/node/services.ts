@@ -23,6 +23,8 @@ export interface ServiceOptions {
   node: string
   plugins: { settings: SettingsSource; events: EventBus }
   engine: Engine
+  /** A write that waits longer for the disk holds back what needs space. Default 5,000 ms. */
+  hangMs?: number
   /** The disk failed: the process must end. */
   fatal: (error: Error) => void
   /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
@@ -37,9 +39,21 @@ export interface Services extends MetricSource {
 }
 
 export function startServices(options: ServiceOptions): Services {
-  const { clock, random, log, node, plugins, engine, fatal } = options
+  const { clock, random, log, node, engine, fatal, hangMs } = options
+  const pressureLimits = hangMs === undefined ? {} : { writeMsMax: hangMs }
   const defer = options.defer ?? ((callback) => void setImmediate(callback))
-  const store = new Store({ engine, clock, random, storeId: node, log, defer, fatal })
+  const store = new Store({ engine, clock, random, storeId: node, log, defer, fatal, pressureLimits })
+  try {
+    return serveOn(store, { ...options, defer })
+  } catch (error) {
+    // What could be read is nobody's to serve, and nothing of it is written again.
+    store.abandon()
+    throw error
+  }
+}
+
+function serveOn(store: Store, options: ServiceOptions & { defer: (callback: () => void) => void }): Services {
+  const { clock, random, log, node, plugins, defer } = options
   const hlc = new HybridClock()
   const dist = createDist({
     serve: (coprocessor, observer, serving) => store.serve(coprocessor, observer, serving),

@@ -13,6 +13,8 @@ import { WillScenario } from './will-scenario.ts'
 /** Kills of the long run; fifty are asked for by hand. */
 const ROUNDS = Number(process.env.ROUNDS ?? 4)
 const SEED = Number(process.env.SEED ?? 1)
+/** Of the store. */
+const ENGINE = process.env.ENGINE ?? 'auto'
 /** Publishes that are acknowledged between two kills, at most. */
 const PUBLISHES_MAX = 600
 /** What a round may take on a busy machine. */
@@ -35,7 +37,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 test(
   `after ${ROUNDS} times kill -9 nothing acknowledged is lost, QoS 2 is not doubled, order holds, seed ${SEED}`,
   async () => {
-    const { node, surroundings } = new ProcessStage(newPath(), SEED)
+    const { node, surroundings } = new ProcessStage(newPath(), SEED, [`store.engine=${ENGINE}`])
     const { random, history } = surroundings
     const fleet = new Fleet(surroundings, untilReal)
     await node.start()
@@ -70,7 +72,7 @@ test(
 )
 
 test('wills that are due come once over kill -9', async () => {
-  const stage = new ProcessStage(newPath(), SEED)
+  const stage = new ProcessStage(newPath(), SEED, [`store.engine=${ENGINE}`])
   await stage.start()
   const scenario = new WillScenario(stage)
   expect(await scenario.run(2)).toEqual([])
@@ -79,14 +81,14 @@ test('wills that are due come once over kill -9', async () => {
 }, 120_000)
 
 test('sessions end in their time over kill -9', async () => {
-  const stage = new ProcessStage(newPath(), SEED)
+  const stage = new ProcessStage(newPath(), SEED, [`store.engine=${ENGINE}`])
   await stage.start()
   expect(await expiryScenario(stage)).toEqual([])
   expect(stage.node.errors).toBe('')
 }, 60_000)
 
 test('retained messages stay as they were acknowledged over kill -9', async () => {
-  const stage = new ProcessStage(newPath(), SEED)
+  const stage = new ProcessStage(newPath(), SEED, [`store.engine=${ENGINE}`])
   await stage.start()
   expect(await retainScenario(stage, 2)).toEqual([])
   expect(stage.node.errors).toBe('')

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { seededRandom } from '../../src/base/clock.ts'
-import { ANY_PORTS, type CliProcess, spawnCli } from '../node/run-cli.ts'
+import { ANY_PORTS, type CliProcess, type Finished, spawnCli } from '../node/run-cli.ts'
 import { newHistory } from './checker.ts'
 import type { Until } from './fleet.ts'
 import { type Dial, dialTcp, type Surroundings } from './peer.ts'
@@ -13,9 +13,13 @@ export class ProcessNode {
   #port = 1
   readonly data: string
   readonly #settings: readonly string[]
+  readonly #preload: string | undefined
+  #api = ''
 
-  constructor(data: string, settings: readonly string[] = []) {
+  /** @param preload JavaScript that runs in the process, and in its storage thread, before anything else */
+  constructor(data: string, settings: readonly string[] = [], preload?: string) {
     this.data = data
+    this.#preload = preload
     this.#settings = ['log.level=error', 'tenants.default.queueMessagesMax=1000000', ...settings]
   }
 
@@ -23,20 +27,43 @@ export class ProcessNode {
   readonly dial: Dial = dialTcp(() => this.#port)
 
   /** Begins to start; the process may be killed before it is ready. */
-  async spawn(): Promise<void> {
+  async spawn(flags: readonly string[] = []): Promise<void> {
     const sets = this.#settings.flatMap((setting) => ['--set', setting])
-    this.#process = await spawnCli(['start', '--data', this.data, ...ANY_PORTS, ...sets])
+    const args = ['start', '--data', this.data, ...ANY_PORTS, ...sets, ...flags]
+    this.#process = await spawnCli(args, this.#preload === undefined ? {} : { preload: this.#preload })
   }
 
   /** Resolves when the node takes connections. */
   async ready(): Promise<void> {
     const [, port] = await this.#process!.waitFor(/^listening {2}tcp \(tcp\) \S+:(\d+)\n[\s\S]*^ready /m)
     this.#port = Number(port)
+    const api = /^listening {2}api \(http\) (\S+)$/m.exec(this.#process!.stdout)
+    this.#api = api?.[1] ?? ''
   }
 
-  async start(): Promise<void> {
-    await this.spawn()
+  async start(flags: readonly string[] = []): Promise<void> {
+    await this.spawn(flags)
     await this.ready()
+  }
+
+  get pid(): number {
+    return this.#process!.child.pid!
+  }
+
+  /** Resolves when the process has ended by itself. */
+  get finished(): Promise<Finished> {
+    return this.#process!.finished
+  }
+
+  /** What the process has told so far. */
+  get output(): string {
+    return this.#process!.stdout + this.#process!.stderr
+  }
+
+  /** Whether the node says that it is ready, and why not. */
+  async readiness(): Promise<{ ready: boolean; text: string }> {
+    const answer = await fetch(`${this.#api}/readyz`)
+    return { ready: answer.ok, text: await answer.text() }
   }
 
   /** kill -9. */
@@ -75,8 +102,8 @@ export class ProcessStage implements Stage {
   readonly surroundings: Surroundings
   readonly until = untilReal
 
-  constructor(data: string, seed: number) {
-    this.node = new ProcessNode(data)
+  constructor(data: string, seed: number, settings: readonly string[] = []) {
+    this.node = new ProcessNode(data, settings)
     this.surroundings = {
       dial: this.node.dial,
       history: newHistory(),

@@ -40,6 +40,7 @@ function spawnDetached(flags: ConfigFlags, folder: string, logFile: string): Chi
   const args = ['start', ...(flags.config === undefined ? [] : ['--config', flags.config])]
   for (const setting of flags.set ?? []) args.push('--set', setting)
   if (flags.data !== undefined) args.push('--data', flags.data)
+  if (flags.acceptLoss) args.push('--accept-loss')
   let log: number
   try {
     log = openSync(logFile, 'a', 0o640)

@@ -38,6 +38,7 @@ function addStart(program: Command, finish: (exitCode: number) => void): void {
   withConfig(program.command('start'))
     .description('Run a node: in this terminal, or in the background with --daemon.')
     .option('--daemon', 'run in the background; return when it is ready, and print its pid')
+    .option('--accept-loss', 'start although the disk lost acknowledged writes')
     .addHelpText(
       'after',
       examples(

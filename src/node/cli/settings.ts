@@ -8,13 +8,14 @@ export interface ConfigFlags {
   config?: string
   set?: string[]
   data?: string
+  acceptLoss?: boolean
 }
 
 /** The configuration of the command line, the environment and the file; the only reader of `process.env`. */
 export function loadFlags(flags: ConfigFlags): LoadedConfig {
   const request = {
     file: flags.config ?? process.env[CONFIG_FILE_VARIABLE] ?? null,
-    settings: [...(flags.set ?? []), ...(flags.data === undefined ? [] : [`node.data=${flags.data}`])],
+    settings: settingsOf(flags),
     environment: process.env,
     machine: { hostName: hostname(), memoryBytes: memoryBytes() },
   }
@@ -24,6 +25,13 @@ export function loadFlags(flags: ConfigFlags): LoadedConfig {
     if (!(error instanceof BrokerError)) throw error
     throw new CommandError(EXIT.usage, error.message, { cause: error })
   }
+}
+
+function settingsOf({ set = [], data, acceptLoss }: ConfigFlags): string[] {
+  const settings = [...set]
+  if (data !== undefined) settings.push(`node.data=${data}`)
+  if (acceptLoss === true) settings.push('store.acceptLoss=true')
+  return settings
 }
 
 /** What this process may use: in a container its limit, which Node gives as 0 or as a huge number where there is none. */

@@ -29,11 +29,11 @@ export const STORE_OPTIONS = {
   },
   hangMs: {
     type: 'integer',
-    default: 10_000,
+    default: 5_000,
     min: 100,
     max: 600_000,
     unit: 'ms',
-    sentence: 'A write that waits longer for the disk makes the node not ready.',
+    sentence: 'A write that waits longer for the disk makes the node not ready, and it refuses what needs space.',
   },
   acceptLoss: {
     type: 'boolean',

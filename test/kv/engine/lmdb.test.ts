@@ -8,7 +8,7 @@ import { OpeningEngine } from './disk-engine.ts'
 import { oldCursors } from './old-cursors.ts'
 
 // Each engine is a thread and some files: 40 to 100 ms.
-vi.setConfig({ testTimeout: 30_000 })
+vi.setConfig({ testTimeout: 60_000 })
 
 engineContract('lmdb', () => new OpeningEngine('lmdb'))
 oldCursors('lmdb', () => new OpeningEngine('lmdb'))

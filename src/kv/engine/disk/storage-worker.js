@@ -66,13 +66,15 @@ export class StorageWorker {
     const side = new SideFile(sidePath)
     const known = side.number
     if (!acceptLoss && known === null && number > 0) {
-      throw new Error(`"${sidePath}" is missing or damaged, so nobody knows whether batches after ${number} are lost`)
+      throw new Error(
+        `"${sidePath}" is missing or damaged, so nobody knows whether batches after ${number} are lost; --accept-loss starts all the same`,
+      )
     }
     const lost = Math.max(0, (known ?? 0) - number)
     if (!acceptLoss && lost > 0) {
       const found = number === 0 ? 'holds none' : `ends at batch ${number}`
       throw new Error(
-        `batch ${known} was durable, but the database ${found}: its log is damaged, acknowledged writes are lost`,
+        `batch ${known} was durable, but the database ${found}: its log is damaged, acknowledged writes are lost; --accept-loss starts without them`,
       )
     }
     if (format === undefined || Buffer.from(format).readUInt32BE() < FORMAT) {
