@@ -140,6 +140,11 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
     return this.#running?.core.member(host) ?? null
   }
 
+  /** How long the host has been alive, suspect, dead or left, as far as is known here, in ms. Null: never heard of. */
+  stateAgeMs(host: HostId): number | null {
+    return this.#running?.core.stateAgeMs(host, this.#options.clock.monotonic()) ?? null
+  }
+
   on(listener: (notice: UnderlayNotice) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

@@ -4,7 +4,7 @@ import { type Context, choose } from './context.ts'
 import type { UnderlayCounters } from './counters.ts'
 import { lagPenalty, pushPullIntervalMs } from './formulas.ts'
 import { GossipQueue } from './gossip-queue.ts'
-import { type Address, type ClusterId, type HostRecord, type HostState, type HostView, overrides } from './host.ts'
+import { type Address, type ClusterId, type HostRecord, type HostView, overrides } from './host.ts'
 import { LocalHealth } from './local-health.ts'
 import { isHere, type Member, MemberTable, viewOf } from './member-table.ts'
 import type { Accusation, Message, Packet, StateMessage } from './message.ts'
@@ -86,13 +86,9 @@ export class Swim {
     return [...this.#table.all()].map(viewOf)
   }
 
-  member(id: HostId): HostView | null {
-    const member = this.#table.get(id)
-    return member === undefined ? null : viewOf(member)
-  }
-
-  stateOf(id: HostId): HostState | null {
-    return this.#table.get(id)?.state ?? null
+  /** Undefined: never heard of. To be read only. */
+  find(id: HostId): Readonly<Member> | undefined {
+    return this.#table.get(id)
   }
 
   /** Nobody else is alive or suspect. */

@@ -13,6 +13,7 @@ import {
   lifeOf,
   type Metadata,
 } from './host.ts'
+import { viewOf } from './member-table.ts'
 import type { Packet } from './message.ts'
 import { checkSwimOptions, type SwimOptions } from './options.ts'
 import { Swim } from './swim.ts'
@@ -162,12 +163,19 @@ export class Underlay {
   }
 
   member(id: HostId): HostView | null {
-    return this.#swim?.member(id) ?? null
+    const member = this.#swim?.find(id)
+    return member === undefined ? null : viewOf(member)
   }
 
   /** Null: never heard of. */
   stateOf(id: HostId): HostState | null {
-    return this.#swim?.stateOf(id) ?? null
+    return this.#swim?.find(id)?.state ?? null
+  }
+
+  /** How long the host has been in its state, in ms; null: never heard of. */
+  stateAgeMs(id: HostId, now: number): number | null {
+    const member = this.#swim?.find(id)
+    return member === undefined ? null : Math.max(0, now - member.sinceMs)
   }
 
   /** When the next tick is due; Infinity: never. */

@@ -216,7 +216,11 @@ describe.concurrent('life', () => {
       await second!.stop('pause')
       await until(() => first!.sees(second!) === 'dead', 'it is known')
       expect(first!.lines.at(-1)).toContain('pauses: it is expected back')
+      const pausedMs = first!.node.stateAgeMs(second!.id)!
+      expect(pausedMs).toBeLessThan(first!.node.stateAgeMs(third!.id)!)
+      expect(first!.node.stateAgeMs('nobody' as HostId)).toBeNull()
       await third!.stop('leave')
+      expect(first!.node.stateAgeMs(second!.id)).toBeGreaterThan(pausedMs)
       await until(() => first!.sees(third!) === 'left', 'it is known')
       await expect(third!.start()).rejects.toThrow('left cluster "test" for ever')
       await second!.start()
