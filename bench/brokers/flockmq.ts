@@ -14,6 +14,8 @@ export async function launchFlockmq({ port, folder, set }: Launch): Promise<Laun
     `mqtt.listeners.tcp.port=${port}`,
     `mqtt.listeners.ws.port=${wsPort}`,
     `api.port=${apiPort}`,
+    'cluster.port=0',
+    'rpc.port=0',
     'log.level=warn',
     ...set,
   ]

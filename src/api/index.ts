@@ -18,6 +18,10 @@ export interface ApiOptions {
   health(): Health
   /** What /api/v1/status answers. */
   status(): object
+  /** What /api/v1/members answers. */
+  members(): object
+  /** What /api/v1/services answers: instances by service. */
+  services(): object
   metrics: readonly MetricSource[]
 }
 
@@ -68,6 +72,8 @@ function createServer(options: ApiOptions, exposition: Exposition): FastifyInsta
     return reply.type(exposition.contentType).send(await exposition.render())
   })
   server.get('/api/v1/status', () => ({ ...options.status(), health: options.health() }))
+  server.get('/api/v1/members', () => options.members())
+  server.get('/api/v1/services', () => options.services())
   return server
 }
 

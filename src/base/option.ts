@@ -70,6 +70,8 @@ export interface ListOption extends Scalar {
   readonly type: 'list'
   readonly default: readonly string[]
   readonly choices?: readonly string[]
+  /** True: the texts are never printed. */
+  readonly secret?: true
 }
 
 export type ScalarOption = Exclude<OptionSpec, GroupOption | MapOption>

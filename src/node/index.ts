@@ -4,15 +4,17 @@ import type { Health } from '../base/health.ts'
 import type { MetricSource } from '../base/metrics.ts'
 import { MqttServer } from '../mqtt/index.ts'
 import { startPlugins } from '../plugin/host.ts'
+import { ClusterNode } from './cluster/cluster-node.ts'
 import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
 import { endAfterDiskFailure, openEngine } from './engine.ts'
 import { mqttOptions } from './options.ts'
 import { startServices } from './services.ts'
+import { hasStoredData } from './user-data.ts'
 
 /**
- * Builds and starts the modules of one node: plugins, the engine, then the services on their ranges, then the front end, last the
- * HTTP side. Stopping goes the other way round, so that nothing loses what it stands on.
+ * Builds and starts the modules of one node: plugins, the engine, the cluster, then the services on their ranges, then the
+ * front end, last the HTTP side, and others are told. Stopping goes the other way round, so that nothing loses what it stands on.
  */
 export async function startNode(config: Config, context: NodeContext): Promise<RunningNode> {
   const stops: (() => Promise<void>)[] = []
@@ -55,18 +57,31 @@ async function build(
   const engine = await openEngine(config.store, context)
   stops.push(() => engine.close())
 
+  let connections = () => 0
+  const cluster = await ClusterNode.start({
+    ...{ config, context, clock, random: systemRandom },
+    hasUserData: () => connections() > 0 || hasStoredData(engine),
+  })
+  stops.push(() => cluster.stop())
+
   const fatal = (error: Error) => endAfterDiskFailure(error, context)
   const { hangMs } = config.store
   const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, engine, fatal, hangMs })
   stops.push(() => services.stop())
 
   const mqtt = new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))
+  connections = () => mqtt.connections
   const opened = await mqtt.start()
   stops.push(() => mqtt.stop())
 
   const listeners: ListenerInfo[] = opened.map(({ name, type, address }) => ({ name, type, address }))
-  const metrics: MetricSource[] = [mqtt, services, plugins]
-  const health = (): Health => services.health()
+  listeners.push({ name: 'cluster', type: 'udp+tcp', address: cluster.address })
+  const metrics: MetricSource[] = [mqtt, services, plugins, cluster]
+  const health = (): Health => {
+    const { ready, reasons } = services.health()
+    const waiting = cluster.health()
+    return { ready: ready && waiting.length === 0, reasons: [...waiting, ...reasons] }
+  }
   const api = await startApi({
     ...config.api,
     log,
@@ -76,11 +91,16 @@ async function build(
       hostId,
       version: context.version,
       connections: mqtt.connections,
+      ...cluster.summary(),
       listeners,
     }),
+    members: () => cluster.roster.list(),
+    services: () => cluster.services(),
     metrics,
   })
   stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })
+  cluster.announce(false)
+  stops.push(async () => cluster.announce(true))
   return { listeners, health, metrics, stop }
 }

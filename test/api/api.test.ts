@@ -5,6 +5,7 @@ import type { Health } from '../../src/base/health.ts'
 import type { Logger } from '../../src/base/logging.ts'
 import { Histogram, type MetricSource } from '../../src/base/metrics.ts'
 
+const cluster = { members: () => ({ members: ['n1'] }), services: () => ({ services: {} }) }
 const errors: object[] = []
 const log: Logger = { debug() {}, info() {}, warn() {}, error: (fields) => void errors.push(fields) }
 let health: Health = { ready: true, reasons: [] }
@@ -19,7 +20,7 @@ afterEach(async () => {
 async function start(options: { token?: string; metrics?: MetricSource[] } = {}): Promise<Api> {
   const { token = null, metrics = [] } = options
   const status = () => ({ name: 'n1' })
-  api = await startApi({ host: '127.0.0.1', port: 0, token, log, health: () => health, status, metrics })
+  api = await startApi({ host: '127.0.0.1', port: 0, token, log, health: () => health, status, metrics, ...cluster })
   return api
 }
 
@@ -39,6 +40,8 @@ test('health, readiness and status', async () => {
   })
   expect((await get('/healthz')).status).toBe(200)
   expect(JSON.parse((await get('/api/v1/status')).body)).toEqual({ name: 'n1', health })
+  expect((await get('/api/v1/members')).body).toBe('{"members":["n1"]}')
+  expect((await get('/api/v1/services')).body).toBe('{"services":{}}')
   expect((await get('/nothing')).status).toBe(404)
 })
 
@@ -127,7 +130,16 @@ test('a taken port is one clear line', async () => {
   const blocker = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => blocker.once('listening', resolve))
   const { port } = blocker.address() as { port: number }
-  const options = { host: '127.0.0.1', port, token: null, log, health: () => health, status: () => ({}), metrics: [] }
+  const options = {
+    host: '127.0.0.1',
+    port,
+    token: null,
+    log,
+    health: () => health,
+    status: () => ({}),
+    metrics: [],
+    ...cluster,
+  }
   await expect(startApi(options)).rejects.toThrow(
     `Cannot listen on 127.0.0.1:${port} (api): another process uses it; change api.host or api.port`,
   )

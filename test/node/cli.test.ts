@@ -74,7 +74,7 @@ describe('start, status, stop', () => {
 
   test('without a node stop and status say so', async () => {
     const data = newPath()
-    for (const command of ['stop', 'status']) {
+    for (const command of ['stop', 'status', 'members']) {
       const { code, stdout, stderr } = await runCli([command, '--data', data])
       expect({ code, stdout }).toEqual({ code: 3, stdout: '' })
       expect(stderr).toBe(`flockmq: No flockmq runs on the data folder "${data}"\n`)
@@ -231,19 +231,22 @@ describe('what is wrong is one clear line, and nothing is harmed', () => {
     expect((await runCli(['status', '--data', data])).code).toBe(0)
   })
 
-  test.each(['api.port', 'mqtt.listeners.tcp.port', 'mqtt.listeners.ws.port'])('a taken port: %s', async (key) => {
-    const blocker = createServer().listen(0, '127.0.0.1')
-    await new Promise((resolve) => blocker.once('listening', resolve))
-    const { port } = blocker.address() as { port: number }
-    const data = newPath()
-    const { code, stderr } = await runCli(['start', '--data', data, ...ANY_PORTS, '--set', `${key}=${port}`])
-    blocker.close()
-    expect(stderr.trimEnd().split('\n')).toEqual([
-      expect.stringMatching(new RegExp(`^flockmq: .*127\\.0\\.0\\.1:${port} `)),
-    ])
-    expect(code).toBe(1)
-    expect(existsSync(join(data, 'flockmq.pid'))).toBe(false)
-  })
+  test.each(['api.port', 'cluster.port', 'mqtt.listeners.tcp.port', 'mqtt.listeners.ws.port'])(
+    'a taken port: %s',
+    async (key) => {
+      const blocker = createServer().listen(0, '127.0.0.1')
+      await new Promise((resolve) => blocker.once('listening', resolve))
+      const { port } = blocker.address() as { port: number }
+      const data = newPath()
+      const { code, stderr } = await runCli(['start', '--data', data, ...ANY_PORTS, '--set', `${key}=${port}`])
+      blocker.close()
+      expect(stderr.trimEnd().split('\n')).toEqual([
+        expect.stringMatching(new RegExp(`^flockmq: .*127\\.0\\.0\\.1(:| port )${port} `)),
+      ])
+      expect(code).toBe(1)
+      expect(existsSync(join(data, 'flockmq.pid'))).toBe(false)
+    },
+  )
 
   test('a foreign folder', async () => {
     const data = newPath()
@@ -320,6 +323,7 @@ describe('config and help', () => {
     expect(print.stdout).not.toContain('hush')
     expect(JSON.parse((await runCli(['config', 'print', '--json', '--data', '/x'])).stdout).config.node.data).toBe('/x')
     expect(JSON.parse((await runCli(['config', 'schema'])).stdout).properties.api).toBeTruthy()
+    expect((await runCli(['config', 'example', '--cluster'])).stdout).toBe(readFileSync('conf/cluster.yml', 'utf8'))
     expect((await runCli(['config', 'example'])).stdout).toBe(readFileSync('conf/standalone.yml', 'utf8'))
     expect(await runCli(['config', 'check', '-c', 'conf/standalone.yml'])).toMatchObject({ code: 0 })
   })
@@ -334,6 +338,7 @@ describe('config and help', () => {
     'start',
     'stop',
     'status',
+    'members',
     'passwd',
     'config print',
     'config check',

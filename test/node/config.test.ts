@@ -40,7 +40,12 @@ function problems(given: Given): string[] {
 
 test('without anything given every option has its default', () => {
   const { config, origins } = load()
-  expect(config.node).toEqual({ name: 'box', data: './data', stopSecondsMax: 10 })
+  expect(config.node).toEqual({ name: 'box', zone: null, data: './data', stopSecondsMax: 10 })
+  expect(config.cluster).toEqual({
+    ...{ name: 'flockmq', host: '127.0.0.1', port: 7946, advertise: null },
+    ...{ seeds: [], expect: null, secret: [], insecure: false },
+  })
+  expect(config.rpc).toEqual({ host: '127.0.0.1', port: 7947, tls: { cert: null, key: null, ca: null } })
   expect(config.api).toEqual({ host: '127.0.0.1', port: 8091, token: null })
   expect(config.log).toEqual({ level: 'info', format: 'pretty' })
   expect(Object.keys(config.mqtt.listeners)).toEqual(['tcp', 'ws'])
@@ -137,7 +142,7 @@ const mistakes: [string, Given, string][] = [
   [
     'a wrong group',
     { yaml: 'mqqt: {}' },
-    'mqqt (my.yml:1): unknown key; did you mean mqtt? (the top level knows node, store, mqtt,',
+    'mqqt (my.yml:1): unknown key; did you mean mqtt? (the top level knows node, store, cluster, rpc,',
   ],
   [
     'a key at a wrong place',
@@ -190,6 +195,13 @@ const mistakes: [string, Given, string][] = [
     'log.level (my.yml:1): "loud" is not allowed; must be one of error, warn, info, debug',
   ],
   [
+    'secrets are not shown',
+    { yaml: 'cluster: { secret: [{ hush: 1 }] }' },
+    'cluster.secret (my.yml:1): this value is not',
+  ],
+  ['a cluster name', { set: ['cluster.name=a b'] }, '"a b" is not allowed; must be 1 to 64 letters'],
+  ['a zone', { set: ['node.zone=a b'] }, '"a b" is not allowed; must be 1 to 64 letters'],
+  [
     'a secret is not shown',
     { yaml: 'api: { token: [hush] }' },
     'api.token (my.yml:1): this value is not allowed; must be a text',
@@ -206,7 +218,7 @@ const mistakes: [string, Given, string][] = [
   ['broken YAML', { yaml: 'api: {\n' }, 'my.yml:'],
   ['a repeated key', { yaml: 'api: {}\napi: {}\n' }, 'my.yml:2: not valid YAML: Map keys must be unique'],
   ['aliases without end', { yaml: aliases() }, 'my.yml: not valid YAML: Excessive alias count'],
-  ['a list as file', { yaml: '- a' }, 'the file (my.yml:1): must hold keys: node, store, mqtt'],
+  ['a list as file', { yaml: '- a' }, 'the file (my.yml:1): must hold keys: node, store, cluster'],
 ]
 test.each(mistakes)('%s', (_what, given, line) => {
   const found = problems(given)
@@ -287,6 +299,36 @@ const rules: [string, string[], string | null][] = [
     [tls, ...cert, 'mqtt.listeners.s.tls.userFromCert=cn'],
     'mqtt.listeners.s.tls.ca: is needed with tls.userFromCert',
   ],
+  [
+    'a cluster beyond loopback',
+    ['cluster.host=0.0.0.0'],
+    'cluster.host: "0.0.0.0" is beyond loopback: set cluster.secret',
+  ],
+  ['links beyond loopback', ['rpc.host=::'], 'rpc.host: "::" is beyond loopback: set cluster.secret or rpc.tls'],
+  ['a cluster with a secret', ['cluster.host=0.0.0.0', 'cluster.secret=s'], null],
+  [
+    'a cluster with certificates',
+    ['cluster.host=::', ...['cert', 'key', 'ca'].map((name) => `rpc.tls.${name}=x`)],
+    null,
+  ],
+  ['a cluster for anybody, as asked', ['cluster.host=0.0.0.0', 'cluster.insecure=true'], null],
+  ['a cluster on loopback', ['cluster.host=::1'], null],
+  ['half a certificate', ['rpc.tls.cert=x', 'rpc.tls.ca=x'], 'rpc.tls: needs cert, key and ca'],
+  ['a seed that is none', ['cluster.seeds=a:1,b:c'], 'cluster.seeds: "b:c" is not allowed; must be host:port'],
+  ['seeds', ['cluster.seeds=a:1,[::1]:2,10.0.0.1'], null],
+  [
+    'an advertised address',
+    ['cluster.advertise=:7'],
+    'cluster.advertise: ":7" is not allowed; must be host, host:port',
+  ],
+  [
+    'too many secrets',
+    [`cluster.secret=${'abcdefghi'.split('').join(',')}`],
+    'cluster.secret: must be at most 8 texts',
+  ],
+  ['gossip where links are', ['rpc.port=7946'], 'rpc.port: 127.0.0.1:7946 is used by cluster.port too'],
+  ['clients where gossip is', ['mqtt.listeners.tcp.port=7946'], '127.0.0.1:7946 is used by cluster.port too'],
+  ['any port', ['cluster.port=0', 'rpc.port=0'], null],
   ['a file without path', ['plugins.auth=file'], 'plugins.authFile.path: is needed'],
 ]
 test.each(rules)('rule: %s', (_what, set, line) => {
@@ -314,8 +356,40 @@ test('what config print prints can be loaded again', () => {
   expect(load({ yaml: printConfig(load({ yaml: JSON.stringify(config) }), 'yaml') }).config).toEqual(config)
 })
 
-test('conf/standalone.yml is in step with the schema', () => {
+test('secrets of a cluster are a ring: in order, and not printed', () => {
+  const loaded = load({ env: { FLOCKMQ_CLUSTER_SECRET: 'hush,hash' } })
+  expect(loaded.config.cluster.secret).toEqual(['hush', 'hash'])
+  expect(load({ yaml: 'cluster: { secret: one }' }).config.cluster.secret).toEqual(['one'])
+  expect(printConfig(loaded, 'yaml')).toContain("  secret: [ '********', '********' ] # env\n")
+  for (const format of ['yaml', 'json'] as const) expect(printConfig(loaded, format)).not.toMatch(/hush|hash/)
+})
+
+test('links listen where gossip does, unless told otherwise', () => {
+  const set = ['cluster.host=10.0.0.1', 'cluster.secret=s']
+  expect(load({ set }).config.rpc.host).toBe('10.0.0.1')
+  expect(load({ set: [...set, 'rpc.host=127.0.0.1'] }).config.rpc.host).toBe('127.0.0.1')
+})
+
+test('the files in conf are in step with the schema', () => {
   expect(readFileSync('conf/standalone.yml', 'utf8')).toBe(exampleFile())
+  expect(readFileSync('conf/cluster.yml', 'utf8')).toBe(exampleFile('cluster'))
+})
+
+test('conf/cluster.yml wants nothing but a secret', () => {
+  const yaml = exampleFile('cluster')
+  expect(problems({ yaml })).toEqual([
+    expect.stringContaining('cluster.host: "0.0.0.0" is beyond loopback: set cluster.secret'),
+  ])
+  const { config, origins } = load({ yaml, env: { FLOCKMQ_CLUSTER_SECRET: 's' } })
+  const seeds = ['node-1:7946', 'node-2:7946', 'node-3:7946']
+  expect(config.cluster).toMatchObject({ host: '0.0.0.0', seeds, expect: 3, secret: ['s'] })
+  expect([...origins].filter(([, source]) => source === 'file').map(([key]) => key)).toEqual([
+    'cluster.host',
+    'cluster.seeds',
+    'cluster.expect',
+  ])
+  const rest = load({ set: ['cluster.host=0.0.0.0', `cluster.seeds=${seeds}`, 'cluster.expect=3', 'cluster.secret=s'] })
+  expect({ ...config, tenants: {} }).toEqual(rest.config)
 })
 
 test('the example file changes nothing, and neither does it with every line taken in', () => {
@@ -339,6 +413,7 @@ test('the JSON Schema knows every key, its limits and its sentence', () => {
     maximum: 65_535,
   })
   expect(schema.properties.api.properties.token).toMatchObject({ writeOnly: true })
+  expect(schema.properties.cluster.properties.secret).toMatchObject({ writeOnly: true, type: ['array', 'null'] })
   expect(schema.properties.log.properties.level.enum).toContain('warn')
   const size = schema.properties.mqtt.properties.limits.properties.packetBytesMax
   expect(new RegExp(size.anyOf[1].pattern).test('64KiB')).toBe(true)

@@ -17,10 +17,13 @@ export interface RunOptions {
 }
 
 /** Ports that are free, whatever else runs on this machine. */
-export const ANY_PORTS = ['api.port=0', 'mqtt.listeners.tcp.port=0', 'mqtt.listeners.ws.port=0'].flatMap((set) => [
-  '--set',
-  set,
-])
+export const ANY_PORTS = [
+  'api.port=0',
+  'cluster.port=0',
+  'rpc.port=0',
+  'mqtt.listeners.tcp.port=0',
+  'mqtt.listeners.ws.port=0',
+].flatMap((set) => ['--set', set])
 
 const live = new Set<CliProcess>()
 

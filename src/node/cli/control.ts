@@ -1,12 +1,11 @@
-import { resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Health } from '../../base/health.ts'
-import { findHolder, type Holder, isAlive } from '../folder/folder-lock.ts'
+import { type Holder, isAlive } from '../folder/folder-lock.ts'
+import { getJson, requireHolder } from './ask.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { type ConfigFlags, loadFlags } from './settings.ts'
 
 const POLL_MS = 50
-const HTTP_MS_MAX = 5_000
 
 /** Asks the node on the data folder to stop, and waits until its process is gone. */
 export async function stop(flags: ConfigFlags & { timeout: number }): Promise<number> {
@@ -42,12 +41,6 @@ export async function status(flags: ConfigFlags & { json?: boolean }): Promise<n
   return found.ready ? EXIT.ok : EXIT.notReady
 }
 
-function requireHolder(data: string): Holder {
-  const holder = findHolder(resolve(data))
-  if (!holder) throw new CommandError(EXIT.notRunning, `No flockmq runs on the data folder "${resolve(data)}"`)
-  return holder
-}
-
 async function askStatus(holder: Holder, token: string | null): Promise<Status> {
   const { pid, api } = holder
   const unreachable = (message: string): Status => {
@@ -63,16 +56,14 @@ async function askStatus(holder: Holder, token: string | null): Promise<Status> 
   }
 }
 
-async function getJson(url: string, token: string | null): Promise<unknown> {
-  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` }
-  const response = await fetch(url, { headers, signal: AbortSignal.timeout(HTTP_MS_MAX) })
-  if (!response.ok && response.status !== 503) throw new Error(`HTTP ${response.status}`)
-  return await response.json()
-}
-
 function formatStatus({ pid, api, ready, reasons, details }: Status): string {
   const lines = [`${ready ? 'ready' : 'not ready'}, pid ${pid}, api ${api || '-'}`]
   for (const { part, message } of reasons) lines.push(`  ${part}: ${message}`)
+  const { cluster } = details as { cluster?: { name: string; id: string | null; members: number; alive: number } }
+  if (cluster !== undefined) {
+    const { name, id, members, alive } = cluster
+    lines.push(`  cluster    ${name} (${id ?? 'not formed yet'}), ${members} members, ${alive} alive`)
+  }
   for (const { name, type, address } of (details.listeners ?? []) as Record<string, string>[]) {
     lines.push(`  listening  ${name} (${type}) ${address}`)
   }

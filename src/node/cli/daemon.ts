@@ -41,6 +41,7 @@ function spawnDetached(flags: ConfigFlags, folder: string, logFile: string): Chi
   for (const setting of flags.set ?? []) args.push('--set', setting)
   if (flags.data !== undefined) args.push('--data', flags.data)
   if (flags.acceptLoss) args.push('--accept-loss')
+  for (const seed of flags.seed ?? []) args.push('--seed', seed)
   let log: number
   try {
     log = openSync(logFile, 'a', 0o640)

@@ -5,9 +5,9 @@ export const EXIT = {
   failed: 1,
   /** A wrong command line or configuration. Nothing was done. */
   usage: 2,
-  /** `stop` and `status`: no node runs on the data folder. */
+  /** `stop`, `status` and `members`: no node runs on the data folder. */
   notRunning: 3,
-  /** `status`: the node runs and is not ready. */
+  /** `status`: the node runs and is not ready; `members`: it is in no cluster yet. */
   notReady: 4,
 } as const
 

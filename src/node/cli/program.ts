@@ -3,6 +3,7 @@ import { exampleFile, jsonSchema, printConfig } from '../config/index.ts'
 import { check } from './check.ts'
 import { status, stop } from './control.ts'
 import { startDaemon } from './daemon.ts'
+import { members } from './members.ts'
 import { passwd } from './passwd.ts'
 import { type ConfigFlags, loadFlags } from './settings.ts'
 import { start } from './start.ts'
@@ -13,8 +14,8 @@ Exit codes:
   0  done
   1  failed: a taken port, an unwritable folder, a stop that took too long; check: damage was found
   2  wrong command line or configuration; nothing was done
-  3  stop, status: no node runs on the data folder
-  4  status: the node runs and is not ready`
+  3  stop, status, members: no node runs on the data folder
+  4  status: the node runs and is not ready; members: it is in no cluster yet`
 
 /** The command line. `finish` receives the exit code of the command that ran. */
 export function createProgram(finish: (exitCode: number) => void): Command {
@@ -28,6 +29,7 @@ export function createProgram(finish: (exitCode: number) => void): Command {
     .addHelpText('after', `${EXIT_CODES}\n${examples('flockmq start', 'flockmq start --help')}`)
   addStart(program, finish)
   addControl(program, finish)
+  addMembers(program, finish)
   addCheck(program, finish)
   addPasswd(program, finish)
   addConfig(program, finish)
@@ -37,6 +39,11 @@ export function createProgram(finish: (exitCode: number) => void): Command {
 function addStart(program: Command, finish: (exitCode: number) => void): void {
   withConfig(program.command('start'))
     .description('Run a node: in this terminal, or in the background with --daemon.')
+    .addOption(
+      new Option('--seed <host:port>', 'a node to ask at first; may be repeated, instead of cluster.seeds').argParser(
+        collect,
+      ),
+    )
     .option('--daemon', 'run in the background; return when it is ready, and print its pid')
     .option('--accept-loss', 'start although the disk lost acknowledged writes')
     .addHelpText(
@@ -46,6 +53,7 @@ function addStart(program: Command, finish: (exitCode: number) => void): void {
         'flockmq start -c /etc/flockmq.yml --data /var/lib/flockmq',
         'flockmq start --set mqtt.listeners.tcp.port=1884 --set log.level=debug',
         'FLOCKMQ_API_PORT=9000 flockmq start --daemon',
+        'flockmq start -c conf/cluster.yml --seed 10.0.0.1:7946 --seed 10.0.0.2:7946',
       ),
     )
     .action(async (flags: ConfigFlags & { daemon?: boolean }) => {
@@ -64,6 +72,15 @@ function addControl(program: Command, finish: (exitCode: number) => void): void 
     .option('--json', 'print JSON')
     .addHelpText('after', examples('flockmq status', 'flockmq status --data /var/lib/flockmq --json'))
     .action(async (flags) => finish(await status(flags)))
+}
+
+function addMembers(program: Command, finish: (exitCode: number) => void): void {
+  withConfig(program.command('members'))
+    .description('List the nodes of the cluster, as the node on a data folder sees them.')
+    .option('--json', 'print JSON')
+    .option('--watch', 'again every second, until Ctrl-C')
+    .addHelpText('after', examples('flockmq members', 'flockmq members --data /var/lib/flockmq --json'))
+    .action(async (flags) => finish(await members(flags)))
 }
 
 function addCheck(program: Command, finish: (exitCode: number) => void): void {
@@ -119,16 +136,20 @@ function addConfig(program: Command, finish: (exitCode: number) => void): void {
   config
     .command('example')
     .description('Print a commented configuration file with every key.')
-    .addHelpText('after', examples('flockmq config example > my.yml'))
-    .action(() => void process.stdout.write(exampleFile()))
+    .option('--cluster', 'for one of three nodes')
+    .addHelpText('after', examples('flockmq config example > my.yml', 'flockmq config example --cluster > node.yml'))
+    .action((flags) => void process.stdout.write(exampleFile(flags.cluster ? 'cluster' : 'standalone')))
   config.action(() => {
     config.outputHelp({ error: true })
     finish(2)
   })
 }
 
+function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value]
+}
+
 function withConfig(command: Command): Command {
-  const collect = (value: string, previous: string[] = []) => [...previous, value]
   return command
     .addOption(new Option('-c, --config <file>', 'configuration file (also FLOCKMQ_CONFIG)'))
     .addOption(new Option('--set <key=value>', 'set one key; may be repeated').argParser(collect))

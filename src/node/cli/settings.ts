@@ -9,6 +9,7 @@ export interface ConfigFlags {
   set?: string[]
   data?: string
   acceptLoss?: boolean
+  seed?: string[]
 }
 
 /** The configuration of the command line, the environment and the file; the only reader of `process.env`. */
@@ -27,11 +28,12 @@ export function loadFlags(flags: ConfigFlags): LoadedConfig {
   }
 }
 
-function settingsOf({ set = [], data, acceptLoss }: ConfigFlags): string[] {
-  const settings = [...set]
-  if (data !== undefined) settings.push(`node.data=${data}`)
-  if (acceptLoss === true) settings.push('store.acceptLoss=true')
-  return settings
+/** The short forms after `--set`, so that they come before it. */
+function settingsOf({ set = [], data, seed = [], acceptLoss }: ConfigFlags): string[] {
+  const short = data === undefined ? [] : [`node.data=${data}`]
+  if (acceptLoss === true) short.push('store.acceptLoss=true')
+  if (seed.length > 0) short.push(`cluster.seeds=${seed.join(',')}`)
+  return [...set, ...short]
 }
 
 /** What this process may use: in a container its limit, which Node gives as 0 or as a huge number where there is none. */

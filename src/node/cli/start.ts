@@ -84,13 +84,20 @@ function watchCrashes(log: Logger, lock: FolderLock): void {
 
 function announce(node: RunningNode, config: Config, facts: { log: Logger; path: string; elapsedMs: number }): void {
   const ms = Math.round(facts.elapsedMs)
+  // What else keeps it from serving passes by itself, and soon.
+  const waiting = node.health().reasons.filter(({ part }) => part === 'cluster')
   if (config.log.format === 'json') {
     for (const listener of node.listeners) facts.log.info(listener, 'Listening')
-    facts.log.info({ version: version(), data: facts.path, pid: process.pid, ms }, 'Ready')
+    facts.log.info(
+      { version: version(), data: facts.path, pid: process.pid, ms },
+      waiting.length === 0 ? 'Ready' : 'Started',
+    )
     return
   }
   const lines = node.listeners.map(({ name, type, address }) => `listening  ${name} (${type}) ${address}`)
-  lines.push(`ready      flockmq ${version()}, data ${facts.path}, pid ${process.pid}, in ${ms} ms`)
+  const how = waiting.length === 0 ? 'ready  ' : 'started'
+  lines.push(`${how}    flockmq ${version()}, data ${facts.path}, pid ${process.pid}, in ${ms} ms`)
+  for (const { message } of waiting) lines.push(`not ready  ${message}`)
   process.stdout.write(`${lines.join('\n')}\n`)
 }
 

@@ -109,7 +109,8 @@ const DEFAULT_PORTS: Record<ListenerConfig['type'], number> = { tcp: 1883, tls: 
 
 /** Fills in what the default of an option depends on. */
 function complete(config: Config, machine: Machine): Config {
-  config.node.name ??= machine.hostName
+  config.node.name ??= [...machine.hostName].slice(0, 64).join('')
+  config.rpc.host ??= config.cluster.host
   config.mqtt.limits.processBytesMax ??= Math.max(PROCESS_BYTES_MIN, Math.floor(machine.memoryBytes * 0.75))
   config.mqtt.limits.heldBytesMax ??= Math.max(HELD_BYTES_MIN, Math.floor(machine.memoryBytes * 0.25))
   for (const listener of Object.values(config.mqtt.listeners)) {

@@ -1,4 +1,5 @@
 import type { GroupOption, OptionSpec, OptionTable } from '../../base/option.ts'
+import { isSecret } from './keys.ts'
 import { ROOT } from './schema.ts'
 
 /** The schema as JSON Schema (draft 2020-12), for editors that complete and check YAML. */
@@ -41,6 +42,7 @@ function ofOption(spec: OptionSpec): object {
         ...common,
         type: ['array', 'null'],
         items: spec.choices ? { enum: [...spec.choices] } : { type: 'string', minLength: 1 },
+        ...(isSecret(spec) ? { writeOnly: true } : {}),
       }
     case 'string':
       return {

@@ -28,6 +28,11 @@ export function isScalar(spec: OptionSpec): spec is ScalarOption {
   return spec.type !== 'group' && spec.type !== 'map'
 }
 
+/** Whether its values are never printed. */
+export function isSecret(spec: OptionSpec): boolean {
+  return spec.type === 'secret' || (spec.type === 'list' && spec.secret === true)
+}
+
 /**
  * The option that `words` name; null where there is none. Names may hold the joiner themselves, so every way to join
  * leading words is tried. `known` gives the entries that a map already has.

@@ -1,6 +1,6 @@
 import type { GroupOption, MapOption, OptionSpec, OptionTable } from '../../base/option.ts'
 import { type OptionScalar, parseOption } from '../../base/option-value.ts'
-import { DOTTED, describeUnknown, ENVIRONMENT, findOption, isScalar, join, type Path } from './keys.ts'
+import { DOTTED, describeUnknown, ENVIRONMENT, findOption, isScalar, isSecret, join, type Path } from './keys.ts'
 
 /** Where a value came from; the later one of this list wins. */
 export type Source = 'default' | 'file' | 'env' | '--set'
@@ -97,7 +97,7 @@ export class Layers {
     if (!isScalar(spec)) return
     const parsed = parseOption(spec, raw)
     if (!parsed.ok) {
-      const shown = spec.type === 'secret' ? 'this value' : JSON.stringify(raw)
+      const shown = isSecret(spec) ? 'this value' : JSON.stringify(raw)
       this.problems.push(`${join(path)} (${from.place}): ${shown} is not allowed; must be ${parsed.allowed}`)
       return
     }

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import type { OptionSpec, OptionTable } from '../../base/option.ts'
 import type { LoadedConfig } from './index.ts'
-import { join, type Path } from './keys.ts'
+import { isSecret, join, type Path } from './keys.ts'
 import { SCHEMA } from './schema.ts'
 
 const MASK = '********'
@@ -22,7 +22,7 @@ function maskTable(table: OptionTable, values: Record<string, unknown>): Record<
 }
 
 function maskOption(spec: OptionSpec, value: unknown): unknown {
-  if (spec.type === 'secret') return value === null ? null : MASK
+  if (isSecret(spec)) return Array.isArray(value) ? value.map(() => MASK) : value === null ? null : MASK
   if (spec.type === 'group') return maskTable(spec.options, value as Record<string, unknown>)
   if (spec.type !== 'map') return value
   const entries = Object.entries(value as Record<string, Record<string, unknown>>)

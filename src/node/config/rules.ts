@@ -1,3 +1,5 @@
+import { parseEndpoint } from '../../cluster/underlay/shell/addresses.ts'
+import { SECRETS_MAX } from '../../cluster/underlay/shell/envelope.ts'
 import { isTenantName } from '../../plugin/auth/identity.ts'
 import { isLoopback } from '../../plugin/auth/none.ts'
 import type { Config, ListenerConfig } from './schema.ts'
@@ -7,7 +9,7 @@ export function checkRules(config: Config): string[] {
   const problems: string[] = []
   const listeners = Object.entries(config.mqtt.listeners).filter(([, listener]) => listener.enabled)
   for (const [name, listener] of listeners) problems.push(...checkListener(`mqtt.listeners.${name}`, listener))
-  problems.push(...checkAddresses(config, listeners), ...checkExposure(config, listeners))
+  problems.push(...checkAddresses(config, listeners), ...checkExposure(config, listeners), ...checkCluster(config))
   if (config.plugins.auth === 'file' && config.plugins.authFile.path === null) {
     problems.push("plugins.authFile.path: is needed with plugins.auth: 'file'; write the file with `flockmq passwd`")
   }
@@ -47,9 +49,42 @@ function checkListener(key: string, listener: ListenerConfig): string[] {
   return problems
 }
 
+function checkCluster({ cluster, rpc }: Config): string[] {
+  const problems: string[] = []
+  const { cert, key, ca } = rpc.tls
+  const parts = [cert, key, ca].filter((file) => file !== null).length
+  if (parts !== 0 && parts !== 3) problems.push('rpc.tls: needs cert, key and ca, three PEM files, or none of them')
+  for (const seed of cluster.seeds) {
+    if (parseEndpoint(seed, 1) !== null) continue
+    problems.push(`cluster.seeds: "${seed}" is not allowed; must be host:port or [ip6]:port`)
+  }
+  if (cluster.advertise !== null && parseEndpoint(cluster.advertise, 1) === null) {
+    problems.push(`cluster.advertise: "${cluster.advertise}" is not allowed; must be host, host:port or [ip6]:port`)
+  }
+  if (cluster.secret.length > SECRETS_MAX) problems.push(`cluster.secret: must be at most ${SECRETS_MAX} texts`)
+  if (cluster.secret.length > 0 || parts === 3 || cluster.insecure) return problems
+  for (const name of ['cluster', 'rpc'] as const) {
+    const { host } = name === 'cluster' ? cluster : rpc
+    if (isLoopback(host) || (name === 'rpc' && host === cluster.host)) continue
+    problems.push(
+      `${name}.host: "${host}" is beyond loopback: set cluster.secret or rpc.tls, ` +
+        'or cluster.insecure: true to let anybody join who reaches it',
+    )
+  }
+  return problems
+}
+
 function checkAddresses(config: Config, listeners: [string, ListenerConfig][]): string[] {
   const problems: string[] = []
-  const taken = new Map([[`${config.api.host}:${config.api.port}`, 'api.port']])
+  const taken = new Map<string, string>()
+  for (const name of ['api', 'cluster', 'rpc'] as const) {
+    const { host, port } = config[name]
+    if (port === 0) continue
+    const address = `${host}:${port}`
+    const other = taken.get(address)
+    if (other) problems.push(`${name}.port: ${address} is used by ${other} too; each needs an address of its own`)
+    else taken.set(address, `${name}.port`)
+  }
   for (const [name, listener] of listeners) {
     const key = `mqtt.listeners.${name}`
     const address = listener.type === 'unix' ? `unix:${listener.path}` : `${listener.host}:${listener.port}`

@@ -1,6 +1,7 @@
 import type { GroupOption, OptionTable, OptionValues } from '../../base/option.ts'
 import { FLAPPING_OPTIONS } from '../../plugin/flapping.ts'
 import { SETTINGS } from '../../plugin/settings.ts'
+import { CLUSTER_OPTIONS, RPC_OPTIONS } from './schema-cluster.ts'
 import { LIMIT_OPTIONS } from './schema-limits.ts'
 import { LISTENER_OPTIONS } from './schema-listener.ts'
 import { STORE_OPTIONS } from './schema-store.ts'
@@ -17,7 +18,22 @@ export const SCHEMA = {
     type: 'group',
     sentence: 'This process.',
     options: {
-      name: { type: 'string', default: null, absent: "the machine's host name", sentence: 'Name shown to operators.' },
+      name: {
+        type: 'string',
+        default: null,
+        absent: "the machine's host name",
+        pattern: '^\\P{Cc}{1,64}$',
+        allowed: '1 to 64 characters on one line',
+        sentence: 'Name shown to operators.',
+      },
+      zone: {
+        type: 'string',
+        default: null,
+        absent: 'all nodes are in one place',
+        pattern: '^[\\w.:/-]{1,64}$',
+        allowed: '1 to 64 letters, digits and _ . : / -',
+        sentence: 'What fails together, such as a rack or an availability zone; told to the other nodes.',
+      },
       data: { type: 'string', default: './data', sentence: 'Folder for everything that the node keeps.' },
       stopSecondsMax: {
         type: 'integer',
@@ -30,6 +46,8 @@ export const SCHEMA = {
     },
   },
   store: { type: 'group', sentence: 'Where state is kept, below the folder `node.data`.', options: STORE_OPTIONS },
+  cluster: { type: 'group', sentence: 'How nodes find and watch each other.', options: CLUSTER_OPTIONS },
+  rpc: { type: 'group', sentence: 'How nodes work together.', options: RPC_OPTIONS },
   mqtt: {
     type: 'group',
     sentence: 'The MQTT front end.',
@@ -161,8 +179,9 @@ type RawListener = Raw['mqtt']['listeners'][string]
 export type ListenerConfig = Omit<RawListener, 'port'> & { port: number }
 
 /** The configuration of one node: complete, validated, with every default filled in. */
-export type Config = Omit<Raw, 'mqtt' | 'node'> & {
+export type Config = Omit<Raw, 'mqtt' | 'node' | 'rpc'> & {
   node: Omit<Raw['node'], 'name'> & { name: string }
+  rpc: Omit<Raw['rpc'], 'host'> & { host: string }
   mqtt: {
     listeners: Record<string, ListenerConfig>
     limits: Omit<Raw['mqtt']['limits'], 'processBytesMax' | 'heldBytesMax'> & {

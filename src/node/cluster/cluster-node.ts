@@ -1,0 +1,136 @@
+import { join } from 'node:path'
+import type { Clock, Random } from '../../base/clock.ts'
+import type { HealthReason } from '../../base/health.ts'
+import type { MetricSink, MetricSource } from '../../base/metrics.ts'
+import { Overlay } from '../../cluster/overlay/index.ts'
+import { UnderlayHost, type UnderlayNotice } from '../../cluster/underlay/index.ts'
+import type { Config } from '../config/index.ts'
+import type { NodeContext } from '../contract.ts'
+import { metadataOf } from './identity.ts'
+import { OverlayRegistry } from './registry.ts'
+import { Roster } from './roster.ts'
+
+/** What every node runs today, by the names of the agents that they join. */
+export const SERVICES = ['mqtt', 'dist', 'inbox', 'retain'] as const
+
+export interface ClusterSetup {
+  config: Config
+  context: NodeContext
+  clock: Clock
+  random: Random
+  /** Whether anything of users is on this node. */
+  hasUserData: () => boolean
+}
+
+type Waiting = Extract<UnderlayNotice, { type: 'waiting' }>
+
+/** This node among the others: its host in the underlay, its agents in the overlay, what it knows of the others. */
+export class ClusterNode implements MetricSource {
+  readonly roster: Roster
+  readonly registry: OverlayRegistry
+  readonly #underlay: UnderlayHost
+  readonly #overlay: Overlay
+  readonly #setup: ClusterSetup
+  #waiting: Waiting | null = null
+
+  private constructor(underlay: UnderlayHost, setup: ClusterSetup) {
+    const { clock, random, config } = setup
+    this.#underlay = underlay
+    this.#setup = setup
+    this.#overlay = new Overlay({ underlay, clock, random })
+    this.registry = new OverlayRegistry(this.#overlay, underlay)
+    this.roster = new Roster(underlay, clock, config.cluster.name)
+    underlay.on((notice) => {
+      if (notice.type === 'waiting') this.#waiting = notice
+    })
+  }
+
+  /** Listens for other nodes and asks the seeds; whether there is a cluster, {@link health} tells. */
+  static async start(setup: ClusterSetup): Promise<ClusterNode> {
+    const { config, context, clock, random, hasUserData } = setup
+    const { cluster, node, rpc } = config
+    const identity = { name: node.name, version: context.version, zone: node.zone, roles: SERVICES, rpc: null }
+    const underlay = new UnderlayHost({
+      ...{ clusterName: cluster.name, host: cluster.host, port: cluster.port, advertise: cluster.advertise },
+      ...{ seeds: cluster.seeds, expect: cluster.expect ?? 0, secrets: cluster.secret, insecure: cluster.insecure },
+      mutualTls: rpc.tls.ca !== null,
+      hostId: context.hostId,
+      statePath: join(context.dataPath, 'cluster.json'),
+      metadata: metadataOf(identity),
+      // Looked for only where it matters: when this host meets its name's older cluster.
+      userData: false,
+      dissolve: async () => !hasUserData(),
+      fatal: (error) => endWithoutCluster(error, context),
+      ...{ log: context.log, clock, random },
+    })
+    await underlay.start()
+    return new ClusterNode(underlay, setup)
+  }
+
+  /** Of gossip. */
+  get address(): string {
+    return this.#underlay.self.address
+  }
+
+  /** From now on others find the services of this node; a draining one gets no new work. */
+  announce(draining: boolean): void {
+    const { zone } = this.#setup.config.node
+    const { id: node, life } = this.#underlay.self
+    const { version } = this.#setup.context
+    for (const service of SERVICES) {
+      this.registry.announce({
+        ...{ service, node, version, draining, id: `${node}.${life.toString(36)}` },
+        ...{ tags: zone === null ? [] : [`zone=${zone}`], weight: 1, load: 0, address: '' },
+      })
+    }
+  }
+
+  /** Every instance that is known, by service. */
+  services(): object {
+    return { services: Object.fromEntries(SERVICES.map((service) => [service, this.registry.instances(service)])) }
+  }
+
+  /** For the status of this node. */
+  summary(): object {
+    const { cluster, members } = this.roster.list()
+    return {
+      cluster: { ...cluster, members: members.length, alive: members.filter(({ state }) => state === 'alive').length },
+    }
+  }
+
+  health(): HealthReason[] {
+    return this.#underlay.cluster === null ? [{ part: 'cluster', message: this.#whyWaiting() }] : []
+  }
+
+  collect(sink: MetricSink): void {
+    this.#underlay.collect(sink)
+    this.#overlay.collect(sink)
+  }
+
+  /** A pause: the others expect this node back. */
+  async stop(): Promise<void> {
+    this.registry.stop()
+    this.#overlay.stop()
+    await this.#underlay.stop('pause')
+  }
+
+  #whyWaiting(): string {
+    const { name, seeds } = this.#setup.config.cluster
+    switch (this.#waiting?.reason) {
+      case 'listening':
+        return `Listens for others before it founds cluster "${name}"`
+      case 'expecting':
+        return `Waits for ${this.#waiting.expect} nodes that all see each other; this one sees ${this.#waiting.sees}`
+      case 'seeds-silent':
+        return `Waits for a member of cluster "${name}" at ${seeds.join(', ')}`
+      default:
+        return `In no cluster "${name}" yet`
+    }
+  }
+}
+
+/** Such as an id that another process has: nothing that this node says is believed any more. */
+function endWithoutCluster(error: Error, { log }: NodeContext): void {
+  log.error({ err: error }, 'The process ends: it cannot be a member of its cluster')
+  process.exit(1)
+}
