@@ -137,6 +137,18 @@ describe('from the wire', () => {
     expect(node.status().lastIndex).toBe(12)
   })
 
+  test('an append commits no more than it shows to agree: what is behind may be of a leader that is gone', () => {
+    const { node } = follower()
+    receive(node, {
+      ...append,
+      term: 2,
+      previousIndex: BEGIN_INDEX,
+      commit: 12,
+      entries: [entry(11, 1, '1')],
+    })
+    expect(node.status()).toMatchObject({ commit: 11, lastIndex: 12 })
+  })
+
   test('a heartbeat cannot commit what the log does not have', () => {
     const { node } = follower()
     receive(node, { type: 'heartbeat', commit: 99, round: 0, quiesce: false })
