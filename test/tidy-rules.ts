@@ -20,6 +20,7 @@ const PLAIN: readonly string[] = [
   'src/kv/engine/disk/layout.js',
   'src/kv/engine/lmdb/environment.js',
   'src/kv/engine/lmdb/length-file.js',
+  'src/kv/engine/lmdb/pages.js',
   'src/kv/engine/lmdb/tree.js',
   'src/kv/engine/rocksdb/layout.js',
 ]

@@ -111,6 +111,28 @@ describe('a write that the disk refuses', () => {
     expect((await takeAll(node, 'kept'))[0]).toBe('kept')
   })
 
+  test('so does a disk without any space, for LMDB', async () => {
+    const order = `${root}/order-full`
+    // What the storage thread looks at before it writes.
+    const preload = `
+      import fs from 'node:fs'
+      import { syncBuiltinESMExports } from 'node:module'
+      const { existsSync, statfsSync } = fs
+      const full = { bavail: 0, bsize: 4_096 }
+      fs.statfsSync = (path) => (existsSync(${JSON.stringify(order)}) ? full : statfsSync(path))
+      syncBuiltinESMExports()`
+    const node = new ProcessNode(newPath(), ['store.engine=lmdb'], preload)
+    const talker = await withQueue(node)
+    expect(await publish(talker, 1, 'kept')).toBe(0)
+    writeFileSync(order, '')
+    send(talker, 2, 'lost')
+    expect((await node.finished).code).toBe(1)
+    expect(node.output).toMatch(/The disk failed: the process ends.*no space left on device/)
+    rmSync(order)
+    await node.start()
+    expect(await takeAll(node, 'kept')).toEqual(['kept'])
+  })
+
   test('so does a log that may not grow', async () => {
     const node = new ProcessNode(newPath(), ['store.engine=rocksdb'])
     const talker = await withQueue(node)

@@ -74,7 +74,9 @@ test('a database that lost what was durable is not read', async () => {
   rmSync(`${root}/lost/store/rocksdb`, { recursive: true })
   const { code, stderr } = await runCli(['check', `${root}/lost`])
   expect(code).toBe(1)
-  expect(stderr).toMatch(/^flockmq: Cannot open the database .* acknowledged writes are lost; --accept-loss starts without them\n$/)
+  expect(stderr).toMatch(
+    /^flockmq: Cannot open the database .* acknowledged writes are lost; --accept-loss starts without them\n$/,
+  )
 }, 60_000)
 
 test('a folder that is none, and one that holds no store', async () => {

@@ -1,6 +1,6 @@
 import { mkdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Database, RootDatabase, Transaction } from 'lmdb'
+import type { RootDatabase, Transaction } from 'lmdb'
 import { type Clock, systemClock } from '../../../base/clock.ts'
 import { BrokerError } from '../../../base/errors.ts'
 import type { HealthReason } from '../../../base/health.ts'
@@ -20,6 +20,7 @@ import {
 } from '../engine.ts'
 import { LmdbCursor } from './cursor.ts'
 import { refuseShortFile } from './length-file.js'
+import { type Pages, readPages } from './pages.js'
 import { loadEnvironment } from './platform.ts'
 import type { Tree } from './tree.js'
 
@@ -194,34 +195,4 @@ interface Parts {
   writer: Writer
   watch: DiskWatch<Pages>
   opened: Opened
-}
-
-/** What lies where in the file. */
-interface Pages {
-  /** Of pages in use, by place in FAMILIES. */
-  familyBytes: number[]
-  /** Of pages that are free to be written again. */
-  freeBytes: number
-}
-
-/** What `getStats` tells, in pages. */
-interface TreeStats {
-  pageSize: number
-  treeBranchPageCount: number
-  treeLeafPageCount: number
-  overflowPages: number
-}
-interface DatabaseStats extends TreeStats {
-  lastPageNumber: number
-  root: TreeStats
-  free: TreeStats
-}
-
-function readPages(environment: RootDatabase, databases: readonly Database[]): Pages {
-  const stats = environment.getStats() as DatabaseStats
-  const used = (tree: TreeStats) => tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages
-  const families = databases.map((database) => used(database.getStats() as TreeStats) * stats.pageSize)
-  // Two pages name the others; the free list takes some itself.
-  const pages = (stats.lastPageNumber + 1 - 2 - used(stats.root) - used(stats.free)) * stats.pageSize
-  return { familyBytes: families, freeBytes: Math.max(0, pages - families.reduce((sum, bytes) => sum + bytes, 0)) }
 }

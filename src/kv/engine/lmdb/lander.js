@@ -12,14 +12,11 @@ import {
 } from '../disk/layout.js'
 import { NODE_KEY } from './layout.js'
 import { LengthFile } from './length-file.js'
+import { readPages } from './pages.js'
 
 /** Keys that a deleteRange takes at once. */
 const DELETED_AT_ONCE = 1_000
-/**
- * Least free bytes of the disk, and four times the group: LMDB 3.5.6 writes past the end of a text that it makes when a
- * write is refused, after which the process may end anywhere, so that it is not let come to that.
- */
-const FREE_BYTES_MIN = 16 * 1024 * 1024
+const MIB = 1024 * 1024
 
 /** @typedef {ReturnType<typeof import('./environment.js').openEnvironment>} Environment */
 
@@ -30,6 +27,7 @@ const FREE_BYTES_MIN = 16 * 1024 * 1024
 export class Lander {
   #environment
   #own
+  #databases
   #trees
   #path
   #length
@@ -40,11 +38,12 @@ export class Lander {
    * @param {string} path
    * @param {Environment} environment
    */
-  constructor(path, { environment, own, trees }) {
+  constructor(path, { environment, own, databases, trees }) {
     this.#path = path
     this.#length = new LengthFile(path)
     this.#environment = environment
     this.#own = own
+    this.#databases = databases
     this.#trees = trees
     // 0 is the root.
     this.#nextNode = Math.max(1, decodeNumber(this.getOwn(NODE_KEY)))
@@ -80,8 +79,7 @@ export class Lander {
    * @param {number} first number of its first batch
    */
   land(group, first) {
-    const { bavail, bsize } = statfsSync(this.#path)
-    if (bavail * bsize < FREE_BYTES_MIN + 4 * group.length) throw new Error('no space left on device')
+    if (!this.#hasSpace(group.length)) throw new Error('no space left on device')
     const view = viewOf(group)
     this.#commit(() => {
       const node = this.#nextNode
@@ -94,6 +92,17 @@ export class Lander {
       if (this.#nextNode !== node) this.#putOwn(NODE_KEY, encodeNumber(this.#nextNode))
       this.#putOwn(NUMBER_KEY, encodeNumber(number - 1))
     })
+  }
+
+  /**
+   * LMDB 3.5.6 writes past the end of a text that it makes when a write is refused, after which the process may end
+   * anywhere: it is not let come to that. A small write may rewrite many pages.
+   * @param {number} bytes of the group
+   */
+  #hasSpace(bytes) {
+    const needed = MIB + Math.min(64 * bytes, 16 * MIB + 4 * bytes)
+    const { bavail, bsize } = statfsSync(this.#path)
+    return bavail * bsize >= needed || readPages(this.#environment, this.#databases).freeBytes >= needed
   }
 
   /** @param {import('../disk/layout.js').Write} write */
