@@ -3,6 +3,9 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { HostId } from '../../../../src/base/ids.ts'
+import type { Address } from '../../../../src/cluster/underlay/core/index.ts'
+import type { Hello, Packet } from '../../../../src/cluster/underlay/core/message.ts'
+import { decodePacket, encodeHeader, encodeMessage, joinPacket } from '../../../../src/cluster/underlay/core/wire.ts'
 import { at, RealCluster, until, using } from './real-cluster.ts'
 
 const star = (ports: number[], i: number) => ({ seeds: i === 0 ? [] : [at(ports[0]!)] })
@@ -236,7 +239,8 @@ describe.concurrent('life', () => {
           await cluster.start()
           await until(() => cluster.whole, 'one cluster')
           const [a, b] = cluster.hosts
-          const sizes = [0, 1, 1_150, 1_400, 65_535]
+          // Also those that just fill a datagram before it is sealed.
+          const sizes = [0, 1, 1_150, 1_290, 1_310, 1_330, 1_400, 65_535]
           for (const size of sizes) a!.node.sendPayload(b!.id, new Uint8Array(size).fill(size % 251))
           await until(() => b!.payloads.length === sizes.length, 'all are there')
           const got = b!.payloads.toSorted((x, y) => x.bytes.length - y.bytes.length)
@@ -301,23 +305,68 @@ describe.concurrent('disk', () => {
   })
 
   test('a founder that cannot write its cluster down tells nobody of it, and ends', async () => {
-    const own = (ports: number[]) => ({ seeds: ports.map(at) })
-    await using(RealCluster.of(1, own), async ({ hosts: [founder] }) => {
-      const seeds = [at(founder!.options.port!)]
-      await using(
-        RealCluster.of(1, () => ({ seeds })),
-        async ({ hosts: [other] }) => {
-          other!.id = 'other' as HostId
-          await other!.start()
-          await founder!.start()
-          rmSync(dirname(founder!.statePath), { recursive: true, force: true })
-          await until(() => founder!.fatal.length > 0, 'the founder ends')
-          founder!.up = false
-          expect(founder!.fatal[0]!.message).toContain('Cannot write')
-          await until(() => other!.lines.filter((line) => line.startsWith('Waits')).length > 0, 'the other waits')
-          expect(other!.node.cluster).toBeNull()
-        },
-      )
-    })
+    const stranger = await listen()
+    await using(
+      RealCluster.of(1, (ports) => ({ seeds: ports.map(at) })),
+      async ({ hosts: [founder] }) => {
+        await founder!.start()
+        rmSync(dirname(founder!.statePath), { recursive: true, force: true })
+        // Whoever is seen is told first that there is a cluster now.
+        const hello = helloOf(stranger.address)
+        await until(() => {
+          stranger.socket.send(hello, founder!.options.port!, '127.0.0.1')
+          return founder!.fatal.length > 0
+        }, 'the founder ends')
+        founder!.up = false
+        expect(founder!.fatal[0]!.message).toContain('Cannot write')
+        await stranger.settled()
+        expect(stranger.heard.length).toBeGreaterThan(0)
+        expect(stranger.heard.map(({ clusterId }) => clusterId)).toEqual(stranger.heard.map(() => ''))
+      },
+    )
+    stranger.socket.close()
+  })
+
+  test('who was in no cluster yet may be given another name', async () => {
+    await using(
+      RealCluster.of(1, () => ({ seeds: ['127.0.0.1:1'] })),
+      async ({ hosts: [host] }) => {
+        await host!.start()
+        await host!.stop()
+        host!.options = { ...host!.options, clusterName: 'another' }
+        await host!.start()
+        expect(host!.node.cluster).toBeNull()
+      },
+    )
   })
 })
+
+/** A socket that keeps the packets it hears. */
+async function listen() {
+  const socket = createSocket('udp4')
+  const heard: Packet[] = []
+  let echoed = false
+  socket.on('message', (bytes) => {
+    const packet = decodePacket(bytes, 1_400)
+    if (typeof packet === 'string') echoed = true
+    else heard.push(packet)
+  })
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  const { port } = socket.address()
+  /** Until all that was sent to it before was heard: its own packet comes behind. */
+  const settled = () => {
+    socket.send('not a packet', port, '127.0.0.1')
+    return until(() => echoed, 'its own packet')
+  }
+  return { socket, address: at(port) as Address, heard, settled }
+}
+
+/** Of a host without a cluster. */
+function helloOf(address: Address): Uint8Array {
+  const header = encodeHeader({ clusterName: 'test', clusterId: '', sender: 'stranger' as HostId, life: 5 })
+  const hello: Hello = {
+    ...{ type: 'hello', address, seq: 1, echo: 0, supports: '', expect: 0, sees: 1, digest: 0, formedAtMs: 0 },
+    ...{ fresh: false, asks: true, known: [] },
+  }
+  return joinPacket(header, [encodeMessage(hello)])
+}
