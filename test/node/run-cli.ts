@@ -14,6 +14,8 @@ export interface RunOptions {
   input?: string
   /** JavaScript that runs in the process before the command line. */
   preload?: string
+  /** A command line that runs it, such as `ip netns exec x`. */
+  prefix?: readonly string[]
 }
 
 /** Ports that are free, whatever else runs on this machine. */
@@ -40,7 +42,8 @@ export async function spawnCli(args: readonly string[], options: RunOptions = {}
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('FLOCKMQ_'))
   const preload =
     options.preload === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(options.preload)}`]
-  const child = spawn(process.execPath, [...preload, await builtMain(), ...args], {
+  const command = [...(options.prefix ?? []), process.execPath, ...preload, await builtMain(), ...args]
+  const child = spawn(command[0]!, command.slice(1), {
     env: { ...Object.fromEntries(clean), ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),

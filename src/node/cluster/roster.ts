@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import type { HostId } from '../../base/ids.ts'
-import type { HostRecord, HostState, UnderlayNotice, UnderlayPort } from '../../cluster/underlay/index.ts'
+import type { HostRecord, HostState, UnderlayHost } from '../../cluster/underlay/index.ts'
 import { identityOf, rpcAddressOf } from './identity.ts'
 
 /** A node of the cluster, as this one sees it. */
@@ -33,43 +33,28 @@ export interface MemberList {
 
 /** The nodes with what they tell of themselves, and since when they have been in their state. */
 export class Roster {
-  readonly #underlay: UnderlayPort
+  readonly #underlay: UnderlayHost
   readonly #clock: Clock
   readonly #clusterName: string
-  readonly #sinceMs = new Map<HostId, number>()
   readonly #startedMs: number
 
-  constructor(underlay: UnderlayPort, clock: Clock, clusterName: string) {
+  constructor(underlay: UnderlayHost, clock: Clock, clusterName: string) {
     this.#underlay = underlay
     this.#clock = clock
     this.#clusterName = clusterName
     this.#startedMs = clock.now()
-    underlay.on((notice) => this.#hear(notice))
   }
 
   /** By name, this very node among them. */
   list(): MemberList {
     const { self, cluster } = this.#underlay
+    const nowMs = this.#clock.now()
     const others = this.#underlay.members().map((host) => {
-      return memberOf(host, host.state, this.#sinceMs.get(host.id) ?? this.#startedMs, false)
+      return memberOf(host, host.state, nowMs - (this.#underlay.stateAgeMs(host.id) ?? 0), false)
     })
     const members = [memberOf(self, 'alive', this.#startedMs, true), ...others]
     members.sort((a, b) => compare(a.name, b.name) || compare(a.id, b.id))
     return { cluster: { name: this.#clusterName, id: cluster?.id ?? null }, members }
-  }
-
-  #hear(notice: UnderlayNotice): void {
-    switch (notice.type) {
-      case 'joined':
-      case 'alive':
-      case 'suspect':
-      case 'dead':
-      case 'left':
-        this.#sinceMs.set(notice.host.id, this.#clock.now())
-        return
-      case 'forgotten':
-        this.#sinceMs.delete(notice.host.id)
-    }
   }
 }
 

@@ -1,0 +1,143 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Member, MemberList } from '../../../src/node/cluster/roster.ts'
+import { ANY_PORTS, type CliProcess, type Finished, runCli, spawnCli } from '../../node/run-cli.ts'
+
+const POLL_MS = 50
+
+/** Nodes in processes of their own, as users start them, each with a data folder of its own. */
+export class Fleet {
+  readonly nodes: NodeProcess[] = []
+  readonly #folder = mkdtempSync(join(tmpdir(), 'flockmq-fleet-'))
+
+  /** `prefix`: a command line that runs it, such as `ip netns exec x`. */
+  add(args: readonly string[] = [], prefix: readonly string[] = []): NodeProcess {
+    const name = `n${this.nodes.length + 1}`
+    const node = new NodeProcess(name, join(this.#folder, name), args, prefix)
+    this.nodes.push(node)
+    return node
+  }
+
+  /** A first node, and others that have it as their only seed. */
+  async star(count: number, args: readonly string[] = []): Promise<NodeProcess[]> {
+    const first = this.add(args)
+    await first.start()
+    const others = Array.from({ length: count - 1 }, () => this.add(['--seed', first.address, ...args]))
+    await Promise.all(others.map((node) => node.start()))
+    return this.nodes
+  }
+
+  /** All that run are in one cluster and see each other alive; gives what each of them sees. */
+  async whole(): Promise<MemberList[]> {
+    const up = this.nodes.filter((node) => node.up)
+    let lists: MemberList[] = []
+    await eventually(async () => {
+      lists = await Promise.all(up.map((node) => node.members()))
+      const ids = new Set(lists.map(({ cluster }) => cluster.id))
+      const seen = lists.every(({ members }) => up.every((node) => stateOf(members, node) === 'alive'))
+      return ids.size === 1 && !ids.has(null) && seen
+    }, `one cluster of ${up.length}`)
+    return lists
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.kill()))
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+export class NodeProcess {
+  readonly name: string
+  readonly data: string
+  readonly #args: readonly string[]
+  readonly #prefix: readonly string[]
+  #cli: CliProcess | null = null
+  api = ''
+  /** Of gossip. */
+  address = ''
+
+  constructor(name: string, data: string, args: readonly string[], prefix: readonly string[]) {
+    this.name = name
+    this.data = data
+    this.#args = args
+    this.#prefix = prefix
+  }
+
+  get up(): boolean {
+    return this.#cli !== null
+  }
+
+  get output(): string {
+    return this.#cli?.stdout ?? ''
+  }
+
+  async start(): Promise<void> {
+    const own = ['--data', this.data, '--set', `node.name=${this.name}`, '--set', 'store.engine=memory']
+    this.#cli = await spawnCli(['start', ...own, ...ANY_PORTS, ...this.#args], { prefix: this.#prefix })
+    await this.#cli.waitFor(/^(ready|started) /m)
+    this.api = /^listening {2}api \(http\) (\S+)$/m.exec(this.output)![1]!
+    this.address = /^listening {2}cluster \(udp\+tcp\) (\S+)$/m.exec(this.output)![1]!
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#cli!.kill(signal)
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<Finished | null> {
+    const cli = this.#cli
+    if (cli === null) return null
+    this.#cli = null
+    cli.kill(signal)
+    cli.kill('SIGCONT')
+    return await cli.finished
+  }
+
+  /** What the command line says of this node. */
+  run(...args: string[]): Promise<Finished> {
+    return runCli([...args, '--data', this.data], { prefix: this.#prefix })
+  }
+
+  async members(): Promise<MemberList> {
+    return (await this.get('/api/v1/members')) as MemberList
+  }
+
+  async get(path: string): Promise<unknown> {
+    return await (await fetch(this.api + path)).json()
+  }
+
+  async sees(other: NodeProcess): Promise<Member | undefined> {
+    return (await this.members()).members.find(({ name }) => name === other.name)
+  }
+
+  /** The sum of all figures of this name whose labels hold `labels`. */
+  async metric(name: string, labels = ''): Promise<number> {
+    const text = await (await fetch(`${this.api}/metrics`)).text()
+    const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    return lines.filter((line) => line.includes(labels)).reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+  }
+}
+
+function stateOf(members: readonly Member[], node: NodeProcess): string | undefined {
+  return members.find(({ name }) => name === node.name)?.state
+}
+
+/** Asks again and again until it holds. Gives how long that took, in ms. */
+export async function eventually(condition: () => Promise<boolean>, what: string, maxMs = 40_000): Promise<number> {
+  const begin = performance.now()
+  while (!(await condition())) {
+    if (performance.now() - begin > maxMs) throw new Error(`Not within ${maxMs} ms: ${what}`)
+    await delay(POLL_MS)
+  }
+  return performance.now() - begin
+}
+
+export async function using(run: (fleet: Fleet) => Promise<void>): Promise<void> {
+  const fleet = new Fleet()
+  try {
+    await run(fleet)
+  } finally {
+    await fleet.end()
+  }
+}
