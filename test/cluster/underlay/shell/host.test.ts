@@ -278,6 +278,19 @@ describe.concurrent('life', () => {
   })
 })
 
+test('what a listener causes is told when all heard of its cause', async () => {
+  await using(RealCluster.of(1), async ({ hosts: [host] }) => {
+    let stopping: Promise<void> | null = null
+    host!.before = (node) =>
+      node.on(({ type }) => {
+        if (type === 'formed') stopping = node.stop()
+      })
+    await host!.start()
+    await stopping
+    expect(host!.notices.map(({ type }) => type)).toEqual(['formed', 'departed'])
+  })
+})
+
 describe.concurrent('disk', () => {
   test('the incarnation rises with each start, and is written before', async () => {
     await using(RealCluster.of(1), async (cluster) => {

@@ -59,6 +59,8 @@ export class RealHost {
   readonly fatal: Error[] = []
   readonly lines: string[] = []
   options: Partial<UnderlayHostOptions>
+  /** Gets the node before anybody listens to it. */
+  before: (node: UnderlayHost) => void = () => {}
 
   constructor(index: number, statePath: string, options: Partial<UnderlayHostOptions>) {
     this.id = `h${index}` as HostId
@@ -74,6 +76,7 @@ export class RealHost {
       ...{ log: this.#log(), clock: systemClock, random: systemRandom, swim: { leaveMs: 100 } },
       ...this.options,
     })
+    this.before(this.node)
     this.node.on((notice) => this.notices.push(notice))
     this.node.onPayload((from, bytes) => this.payloads.push({ from, bytes }))
     await this.node.start()
