@@ -113,6 +113,24 @@ test('an emptied replica wants nothing older than what it was emptied for', () =
   expect(node.ready().snapshot).toEqual(snapshot(20))
 })
 
+test('whoever has more than what is committed does not sleep', () => {
+  const { node } = follower()
+  receive(node, { type: 'heartbeat', commit: 11, round: 0, quiesce: true })
+  expect(node.quiescent).toBe(false)
+  receive(node, { type: 'heartbeat', commit: 12, round: 0, quiesce: true })
+  expect(node.quiescent).toBe(true)
+})
+
+test('a term that has a leader has no vote for anybody else', () => {
+  const { node } = follower()
+  receive(node, { type: 'heartbeat', term: 5, commit: 10, round: 0, quiesce: false })
+  const ask = { type: 'vote-request', pre: false, transfer: true, lastIndex: 99, lastTerm: 5, commit: 0, commitTerm: 0 }
+  receive(node, { ...ask, from: 3, term: 5 })
+  expect(node.ready().afterPersist).toMatchObject([{ type: 'vote-answer', granted: false }])
+  receive(node, { ...ask, from: 3, term: 6 })
+  expect(node.ready().afterPersist).toMatchObject([{ type: 'vote-answer', granted: true }])
+})
+
 test('the hard state is what was handed out last', () => {
   const { node } = follower()
   receive(node, { type: 'heartbeat', term: 5, commit: 10, round: 0, quiesce: false })
