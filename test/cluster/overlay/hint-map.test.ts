@@ -87,6 +87,21 @@ test('at the limit the oldest makes room, and what is older still is not taken',
   expect([hints.size, hints.get('k1'), hints.get('k2')?.key]).toEqual([HINTS_MAX, undefined, 'k2'])
 })
 
+test('a full map keeps the newest, in whatever order they come', () => {
+  const random = seededRandom(3)
+  const all = Array.from({ length: HINTS_MAX + 1_000 }, (_, i) => hint({ key: `k${i}`, timestamp: NOW * 1024 + i }))
+  const show = (hints: HintMap) => [...hints.values()].map(({ key }) => key).sort()
+  const newest = all
+    .slice(1_000)
+    .map(({ key }) => key)
+    .sort()
+  const [rising, shuffled] = [map(), map()]
+  for (const each of all) rising.merge(each, NOW)
+  while (all.length > 0) shuffled.merge(all.splice(random.below(all.length), 1)[0]!, NOW)
+  expect(show(rising)).toEqual(newest)
+  expect(show(shuffled)).toEqual(newest)
+})
+
 test.each(seeds(50))('the same hints in any order make the same map, and the same sums, seed %i', (seed) => {
   const random = seededRandom(seed)
   const all = Array.from({ length: 300 }, () =>

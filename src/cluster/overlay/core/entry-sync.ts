@@ -155,7 +155,8 @@ export class EntrySync {
         if (!(source instanceof Replica)) this.#refute(position.version)
         else if (this.#want(source, position.version, from, nowMs)) reply.want(source.position)
       }
-      const delta = makeDelta(source, position, reply.room - DELTA_HEAD_BYTES)
+      const room = reply.room - DELTA_HEAD_BYTES
+      const delta = room > 0 ? makeDelta(source, position, room) : null
       if (delta !== null) reply.add(delta, deltaBytes(delta))
     }
   }

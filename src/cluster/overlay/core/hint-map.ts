@@ -21,6 +21,7 @@ interface Kept extends Hint {
 }
 
 export const BUCKETS = 256
+const NEXT_OUT = 64
 
 /** What a merge did. */
 export type Merged = 'older' | 'ahead' | 'late' | { previous: Hint | undefined; evicted: Hint | null }
@@ -39,6 +40,8 @@ export class HintMap {
   /** Of each bucket, and over all: an exclusive or over the hashes of its hints. */
   readonly sums = new Uint32Array(BUCKETS)
   #sum: [number, number] = [0, 0]
+  /** The oldest hints, the very oldest last; some may be gone since. Every other hint is newer than the first of them. */
+  #nextOut: Kept[] = []
 
   constructor(driftMsMax: number) {
     this.#driftMsMax = driftMsMax
@@ -103,10 +106,16 @@ export class HintMap {
     return over
   }
 
+  /** Those that go next are kept at hand: a map that is full stays fast. */
   #oldest(): Hint {
-    let oldest: Hint | null = null
-    for (const hint of this.#hints.values()) if (oldest === null || isNewer(oldest, hint)) oldest = hint
-    return oldest!
+    for (;;) {
+      const oldest = this.#nextOut.at(-1)
+      if (oldest === undefined) {
+        const byAge = [...this.#hints.values()].sort((a, b) => (isNewer(a, b) ? -1 : 1))
+        this.#nextOut = byAge.slice(-NEXT_OUT)
+      } else if (this.#hints.get(oldest.key) === oldest) return oldest
+      else this.#nextOut.pop()
+    }
   }
 
   #add(hint: Hint): void {
@@ -116,6 +125,8 @@ export class HintMap {
     const kept: Kept = { ...hint, bucket: bucketOf(hint.key), sum }
     this.#hints.set(hint.key, kept)
     this.#toggle(kept)
+    const [newestOut] = this.#nextOut
+    if (newestOut !== undefined && isNewer(newestOut, hint)) this.#nextOut = []
   }
 
   #remove(key: string): void {
