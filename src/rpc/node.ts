@@ -4,8 +4,11 @@ import type { Logger } from '../base/logging.ts'
 import type { Peers } from './contract.ts'
 import { openAuthenticator, secretAuthenticator } from './grpc/authenticator.ts'
 import type { TlsOptions } from './grpc/credentials.ts'
-import { GrpcTransport } from './grpc/link-stream.ts'
+import { DESCRIPTORS } from './grpc/descriptors.ts'
+import { HealthService } from './grpc/health.ts'
+import { reflectionMethods } from './grpc/reflection.ts'
 import { GrpcServer } from './grpc/server.ts'
+import { GrpcTransport } from './grpc/transport.ts'
 import { LINK_OPTIONS } from './link/core/index.ts'
 import { LinkedPeers } from './peers/peers.ts'
 
@@ -29,6 +32,8 @@ export interface RpcOptions {
 export interface Rpc {
   readonly peers: Peers
   readonly port: number
+  /** What the health service says; false until told. */
+  setServing(serving: boolean): void
   /** Refuses new calls and waits for those under way, up to `msMax`. */
   drain(msMax: number): Promise<void>
   close(): void
@@ -50,11 +55,23 @@ export async function startRpc(options: RpcOptions): Promise<Rpc> {
     sessionsMax: 1_024,
   })
   const { host, port } = options
-  const server = await GrpcServer.listen({ host, port, tls, accept: (wire) => peers.accept(wire) })
+  const health = new HealthService(DESCRIPTORS.flatMap((file) => file.services))
+  const server = await GrpcServer.listen({
+    host,
+    port,
+    tls,
+    accept: (wire) => peers.accept(wire),
+    methods: new Map([...health.methods(), ...reflectionMethods()]),
+    connectionsMax: 2_048,
+  })
   return {
     peers,
     port: server.port,
+    setServing: (serving) => {
+      health.serving = serving
+    },
     async drain(msMax) {
+      health.serving = false
       const endMs = clock.monotonic() + msMax
       while (!peers.drain() && clock.monotonic() < endMs) {
         await new Promise<void>((resolve) => void clock.after(DRAIN_STEP_MS, resolve))

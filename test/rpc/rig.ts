@@ -6,8 +6,8 @@ import { type Logger, silentLogger } from '../../src/base/logging.ts'
 import type { LinkKind, MessageChannel, RequestChannel, StreamChannel } from '../../src/rpc/contract.ts'
 import { openAuthenticator, secretAuthenticator } from '../../src/rpc/grpc/authenticator.ts'
 import type { TlsOptions } from '../../src/rpc/grpc/credentials.ts'
-import { GrpcTransport } from '../../src/rpc/grpc/link-stream.ts'
 import { GrpcServer } from '../../src/rpc/grpc/server.ts'
+import { GrpcTransport } from '../../src/rpc/grpc/transport.ts'
 import { LINK_OPTIONS, type LinkOptions } from '../../src/rpc/link/core/index.ts'
 import { bytesCodec } from '../../src/rpc/peers/codec.ts'
 import { LinkedPeers } from '../../src/rpc/peers/peers.ts'
@@ -87,6 +87,8 @@ export async function startNode(name: string, options: TestNodeOptions = {}): Pr
     port: options.port ?? 0,
     tls: options.tls ?? null,
     accept: (wire) => peers.accept(wire),
+    methods: new Map(),
+    connectionsMax: 256,
   })
   const { port } = server
   const node: TestNode = {

@@ -1,4 +1,4 @@
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js'
+import type { SecureClientSessionOptions, SecureServerOptions } from 'node:http2'
 
 /** PEM. The cluster has a certificate authority of its own: whoever has a certificate of it belongs to the cluster. */
 export interface TlsOptions {
@@ -7,16 +7,24 @@ export interface TlsOptions {
   key: Buffer
 }
 
-export function serverCredentials(tls: TlsOptions | null): ServerCredentials {
-  if (tls === null) return ServerCredentials.createInsecure()
-  const pair = { private_key: tls.key, cert_chain: tls.certificate }
-  return ServerCredentials.createSsl(tls.authority, [pair], true)
+export function serverTls(tls: TlsOptions): SecureServerOptions {
+  return {
+    ca: tls.authority,
+    cert: tls.certificate,
+    key: tls.key,
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2',
+  }
 }
 
 /** Peers have addresses, not names, and the handshake says which node is wanted: the name is not compared. */
-export function channelCredentials(tls: TlsOptions | null): ChannelCredentials {
-  if (tls === null) return ChannelCredentials.createInsecure()
-  return ChannelCredentials.createSsl(tls.authority, tls.key, tls.certificate, {
+export function clientTls(tls: TlsOptions): SecureClientSessionOptions {
+  return {
+    ca: tls.authority,
+    cert: tls.certificate,
+    key: tls.key,
+    minVersion: 'TLSv1.2',
     checkServerIdentity: () => undefined,
-  })
+  }
 }

@@ -1,8 +1,19 @@
-import { type ChannelOptions, Server, type ServerDuplexStream } from '@grpc/grpc-js'
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { BrokerError } from '../../base/errors.ts'
 import type { AcceptWire } from '../link/transport.ts'
-import { serverCredentials, type TlsOptions } from './credentials.ts'
-import { acceptStream, CONNECT, STREAM_OPTIONS } from './link-stream.ts'
+import { serverTls, type TlsOptions } from './credentials.ts'
+import { Deframer } from './deframer.ts'
+import { type Methods, ServiceCall, STATUS } from './service.ts'
+import { CONNECT_PATH, HTTP2_SETTINGS, PACKET_BYTES_MAX, WINDOW_BYTES, writePacket } from './transport.ts'
 
 export interface GrpcServerOptions {
   host: string
@@ -10,47 +21,136 @@ export interface GrpcServerOptions {
   port: number
   tls: TlsOptions | null
   accept: AcceptWire
+  /** What else is served. */
+  methods: Methods
+  /** Connections at the same time; more are closed at once. */
+  connectionsMax: number
 }
 
-const SERVER_OPTIONS: ChannelOptions = {
-  ...STREAM_OPTIONS,
-  'grpc.max_concurrent_streams': 64,
-  // Of connections without a stream: a link always has one.
-  'grpc.max_connection_idle_ms': 60_000,
-}
+/** A connection that does nothing for so long, and has no stream, is closed. */
+const IDLE_MS = 60_000
+/** A tool's message. */
+const REQUEST_BYTES_MAX = 64 * 1024
+/** A link that was ended, and that the other side does not let go. */
+const LINGER_MS = 1_000
 
 /** The one port that other nodes and standard tools connect to. */
 export class GrpcServer {
-  readonly #server: Server
-  /** The port in use. */
-  readonly port: number
+  readonly #server: Http2Server | Http2SecureServer
+  readonly #options: GrpcServerOptions
+  readonly #sessions = new Set<ServerHttp2Session>()
 
-  private constructor(server: Server, port: number) {
-    this.#server = server
-    this.port = port
+  private constructor(options: GrpcServerOptions) {
+    const settings = { ...HTTP2_SETTINGS, maxConcurrentStreams: 64 }
+    const { tls } = options
+    this.#options = options
+    this.#server = tls === null ? createServer({ settings }) : createSecureServer({ ...serverTls(tls), settings })
+    this.#server.maxConnections = options.connectionsMax
+    this.#server.on('session', (session: ServerHttp2Session) => this.#session(session))
+    this.#server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) =>
+      this.#stream(stream, headers),
+    )
+    // Bytes that are no HTTP/2, handshakes that fail: strangers' business, the connection is closed.
+    this.#server.on('sessionError', () => {})
+    this.#server.on('error', () => {})
   }
 
-  static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
-    const server = new Server(SERVER_OPTIONS)
-    server.addService(
-      { Connect: CONNECT },
-      { Connect: (call: ServerDuplexStream<Buffer, Buffer>) => acceptStream(call, options.accept) },
-    )
-    const address = `${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`
-    const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(address, serverCredentials(options.tls), (cause, bound) => {
-        if (cause === null) resolve(bound)
-        else
-          reject(
-            new BrokerError('UNAVAILABLE', `Cannot listen for other nodes on ${address}: ${cause.message}`, { cause }),
-          )
+  static listen(options: GrpcServerOptions): Promise<GrpcServer> {
+    const server = new GrpcServer(options)
+    const { host, port } = options
+    return new Promise((resolve, reject) => {
+      server.#server.once('error', (cause) => {
+        const text = `Cannot listen for other nodes on ${host}:${port}: ${cause.message}`
+        reject(new BrokerError('UNAVAILABLE', text, { cause }))
       })
+      server.#server.listen(port, host, () => resolve(server))
     })
-    return new GrpcServer(server, port)
+  }
+
+  /** The port in use. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  get connections(): number {
+    return this.#sessions.size
   }
 
   /** Ends every connection. */
   close(): void {
-    this.#server.forceShutdown()
+    this.#server.close()
+    for (const session of this.#sessions) session.destroy()
   }
+
+  #session(session: ServerHttp2Session): void {
+    this.#sessions.add(session)
+    session.on('close', () => this.#sessions.delete(session))
+    session.on('error', () => {})
+    session.setTimeout(IDLE_MS, () => {
+      if ((session.state.nextStreamID ?? 0) === 0 || session.destroyed) return
+      session.close()
+    })
+    session.setLocalWindowSize(WINDOW_BYTES)
+  }
+
+  #stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    stream.on('error', () => {})
+    const type = headers['content-type'] ?? ''
+    const path = headers[':path'] ?? ''
+    if (headers[':method'] !== 'POST' || !type.startsWith('application/grpc')) {
+      stream.respond({ ':status': 415 }, { endStream: true })
+    } else if (path === CONNECT_PATH) acceptLink(stream, this.#options.accept)
+    else this.#serve(stream, path)
+  }
+
+  #serve(stream: ServerHttp2Stream, path: string): void {
+    const call = new ServiceCall(stream)
+    const method = this.#options.methods.get(path)
+    if (method === undefined) {
+      call.end(STATUS.unimplemented, `${path} is not served here`)
+      return
+    }
+    const deframer = new Deframer(REQUEST_BYTES_MAX, (message) => method.message(message, call))
+    stream.on('data', (chunk: Buffer) => {
+      if (!deframer.push(chunk)) {
+        call.end(STATUS.resourceExhausted, 'The message is compressed or too large')
+        stream.close()
+      }
+    })
+    stream.on('end', () => method.ended(call))
+    stream.on('close', () => method.closed(call))
+  }
+}
+
+/** The server's side of a link. */
+function acceptLink(stream: ServerHttp2Stream, accept: AcceptWire): void {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc+proto' }, { waitForTrailers: true })
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': String(STATUS.ok) }))
+  let open = true
+  const events = accept({
+    write: (packet) => {
+      if (open && !stream.destroyed) writePacket(stream, packet)
+    },
+    close: () => {
+      if (!open) return
+      open = false
+      stream.end()
+      // The connection serves this link alone.
+      setTimeout(() => stream.session?.destroy(), LINGER_MS).unref()
+    },
+  })
+  const closed = (reason: string) => {
+    if (!open) return
+    open = false
+    stream.close()
+    events.closed(reason)
+  }
+  const deframer = new Deframer(PACKET_BYTES_MAX, (packet) => {
+    if (open) events.packet(packet)
+  })
+  stream.on('data', (chunk: Buffer) => {
+    if (open && !deframer.push(chunk)) closed('no gRPC')
+  })
+  stream.on('end', () => closed('ended by the peer'))
+  stream.on('close', () => closed('the stream was closed'))
 }

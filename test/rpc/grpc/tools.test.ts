@@ -1,0 +1,141 @@
+import { credentials, loadPackageDefinition, type ServiceClientConstructor } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { afterEach, expect, test } from 'vitest'
+import { systemClock, systemRandom } from '../../../src/base/clock.ts'
+import type { HostId } from '../../../src/base/ids.ts'
+import { silentLogger } from '../../../src/base/logging.ts'
+import { type Rpc, startRpc } from '../../../src/rpc/index.ts'
+import { until } from '../rig.ts'
+
+/** @grpc/grpc-js as the independent peer: what it understands, standard tools understand. */
+let rpc: Rpc
+const clients: { close(): void }[] = []
+
+afterEach(() => {
+  for (const client of clients.splice(0)) client.close()
+  rpc.close()
+})
+
+async function start(): Promise<void> {
+  rpc = await startRpc({
+    cluster: 'test',
+    node: 'a' as HostId,
+    incarnation: 1,
+    host: '127.0.0.1',
+    port: 0,
+    secrets: ['secret'],
+    tls: null,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+  })
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: grpc-js makes the methods at run time.
+function client(file: string, path: string): any {
+  const definition = loadPackageDefinition(loadSync(file, { includeDirs: ['proto'], enums: String, longs: Number }))
+  let at: unknown = definition
+  for (const name of path.split('.')) at = (at as Record<string, unknown>)[name]
+  const made = new (at as ServiceClientConstructor)(`127.0.0.1:${rpc.port}`, credentials.createInsecure())
+  clients.push(made)
+  return made
+}
+
+test('health: check and watch', async () => {
+  await start()
+  const health = client('grpc/health/v1/health.proto', 'grpc.health.v1.Health')
+  const check = (service: string) =>
+    new Promise<string>((resolve) => {
+      health.check({ service }, (error: { code: number } | null, answer: { status: string }) => {
+        resolve(error === null ? answer.status : `error ${error.code}`)
+      })
+    })
+  expect(await check('')).toBe('NOT_SERVING')
+  const seen: string[] = []
+  const watch = health.watch({ service: 'flockmq.link.v1.Link' })
+  watch.on('data', (answer: { status: string }) => seen.push(answer.status))
+  watch.on('error', () => {})
+  await until(() => seen.length === 1, 'the first status')
+  rpc.setServing(true)
+  rpc.setServing(true)
+  await until(() => seen.length === 2, 'the change')
+  expect(seen).toEqual(['NOT_SERVING', 'SERVING'])
+  expect(await check('flockmq.link.v1.Link')).toBe('SERVING')
+  expect(await check('no.such.Service')).toBe('error 5')
+  await rpc.drain(10)
+  await until(() => seen.length === 3, 'the drain')
+  expect(seen[2]).toBe('NOT_SERVING')
+  watch.cancel()
+})
+
+test('reflection: services and files', async () => {
+  await start()
+  const reflection = client('grpc/reflection/v1/reflection.proto', 'grpc.reflection.v1.ServerReflection')
+  const call = reflection.serverReflectionInfo()
+  // biome-ignore lint/suspicious/noExplicitAny: decoded by grpc-js.
+  const answers: any[] = []
+  call.on('data', (answer: unknown) => answers.push(answer))
+  call.on('error', () => {})
+  call.write({ listServices: '' })
+  call.write({ fileContainingSymbol: 'flockmq.link.v1.Link.Connect' })
+  call.write({ fileByFilename: 'grpc_health_v1.proto' })
+  call.write({ fileContainingSymbol: 'no.such.Thing' })
+  await until(() => answers.length === 4, 'all answers')
+  expect(answers[0].listServicesResponse.service.map((each: { name: string }) => each.name)).toEqual([
+    'flockmq.link.v1.Link',
+    'grpc.health.v1.Health',
+    'grpc.reflection.v1.ServerReflection',
+  ])
+  expect(answers[1].fileDescriptorResponse.fileDescriptorProto[0].toString('latin1')).toContain('flockmq.link.v1')
+  expect(answers[2].fileDescriptorResponse.fileDescriptorProto[0].toString('latin1')).toContain('HealthCheckRequest')
+  expect(answers[3].errorResponse.errorCode).toBe(5)
+  let status = -1
+  call.on('status', (end: { code: number }) => {
+    status = end.code
+  })
+  call.end()
+  await until(() => status >= 0, 'the end')
+  expect(status).toBe(0)
+})
+
+test('a link as grpc-js sees it: hello, challenge; without the secret a refusal', async () => {
+  await start()
+  const link = client('flockmq/link.proto', 'flockmq.link.v1.Link')
+  const call = link.connect()
+  // biome-ignore lint/suspicious/noExplicitAny: decoded by grpc-js.
+  const packets: any[] = []
+  let status = -1
+  call.on('data', (packet: unknown) => packets.push(packet))
+  call.on('error', () => {})
+  call.on('status', (end: { code: number }) => {
+    status = end.code
+  })
+  const hello = {
+    version: 1,
+    cluster: 'test',
+    node: 'b',
+    incarnation: 1,
+    target: 'a',
+    kind: 'KIND_RAFT',
+    nonce: Buffer.alloc(16),
+  }
+  call.write({ hello })
+  await until(() => packets.length === 1, 'the challenge')
+  expect(packets[0].challenge).toMatchObject({ node: 'a', incarnation: 1 })
+  expect(packets[0].challenge.nonce.length).toBe(16)
+  call.write({ proof: { terms: Buffer.from([8, 1]), proof: Buffer.alloc(32) } })
+  await until(() => packets.length === 2 && status >= 0, 'the refusal')
+  expect(packets[1].refusal).toMatchObject({ reason: 'not-authenticated' })
+})
+
+test('what is not served says so', async () => {
+  await start()
+  const health = client('grpc/health/v1/health.proto', 'grpc.health.v1.Health')
+  const code = await new Promise((resolve) => {
+    const none = (bytes: Buffer) => bytes
+    health.makeUnaryRequest('/no.such/Method', none, none, Buffer.alloc(0), (error: { code: number }) =>
+      resolve(error.code),
+    )
+  })
+  expect(code).toBe(12)
+})
