@@ -55,7 +55,8 @@ export const SERVICE_RULES: ServiceRules = {
 
 export const RULES: Rules = {
   enabled: {},
-  services: { dist: { learnersOn: ['mqtt'] } },
+  // The cluster's own records are one small range: a copy more than a majority needs costs nothing.
+  services: { dist: { learnersOn: ['mqtt'] }, cluster: { voters: 5, rangesMax: 1 } },
   replaceDeadAfterMs: 15 * 60_000,
   coolDownMs: 30_000,
   mergeCoolDownMs: 3_600_000,

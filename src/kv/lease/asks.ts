@@ -44,8 +44,13 @@ export class Asks {
     return askedMs
   }
 
+  /** Another leader is known: it is asked at once. */
+  soon(): void {
+    this.#nextMs = Number.NEGATIVE_INFINITY
+  }
+
   forget(): void {
     this.#askedMs.clear()
-    this.#nextMs = Number.NEGATIVE_INFINITY
+    this.soon()
   }
 }

@@ -29,6 +29,11 @@ export class MatchHolder {
     return this.#asks.nextMs()
   }
 
+  /** Another leader is known: it is asked at once. */
+  soon(): void {
+    this.#asks.soon()
+  }
+
   answered(answer: Answer, nowMs: number): void {
     const askedMs = this.#asks.answered(answer, nowMs)
     if (askedMs === null || answer.type === 'refused') return

@@ -85,6 +85,11 @@ export class NodeHolder {
     this.#ranges.delete(range)
   }
 
+  /** Another leader of this range is known: it is asked at once. */
+  soon(range: string): void {
+    this.#ranges.get(range)?.asks.soon()
+  }
+
   tick(nowMs: number): NodeEffects {
     const effects: NodeEffects = { asks: [], close: [] }
     for (const [range, held] of this.#ranges) {

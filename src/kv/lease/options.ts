@@ -17,11 +17,14 @@ export interface LeaseOptions {
 /** What lets a replica of `dist` match QoS 1 and 2. */
 export const MATCH_LEASE: LeaseOptions = { leaseMs: 1_500, askMs: 300, closeMs: 0, driftPercent: 1, holdersMax: 256 }
 
-/** What lets a front-end node act on the persistent sessions of a range of `inbox`. */
+/**
+ * What lets a front-end node act on the persistent sessions of a range of `inbox`. A leader that dies in silence is
+ * followed within 5 s: who asks every second gets the next lease in time.
+ */
 export const NODE_LEASE: LeaseOptions = {
   leaseMs: 10_000,
-  askMs: 2_000,
-  closeMs: 2_000,
+  askMs: 1_000,
+  closeMs: 1_000,
   driftPercent: 1,
   holdersMax: 1_024,
 }

@@ -15,7 +15,7 @@ import {
 } from '../../../src/kv/lease/index.ts'
 
 const EXACT: LeaseOptions = { ...MATCH_LEASE, driftPercent: 0 }
-const NODE: LeaseOptions = { ...NODE_LEASE, driftPercent: 0 }
+const NODE: LeaseOptions = { ...NODE_LEASE, askMs: 2_000, closeMs: 2_000, driftPercent: 0 }
 
 describe('clocks that run up to 1 % wrong', () => {
   const rates = [0.99, 1, 1.01]
@@ -144,6 +144,19 @@ describe('a match replica', () => {
     expect(holder.holds(2_499)).toBe(true)
     expect(holder.untilMs).toBe(2_500)
     expect(holder.holds(2_500)).toBe(false)
+  })
+
+  test('a new leader is asked at once', () => {
+    const holder = new MatchHolder('a', 1, 5, EXACT)
+    holder.tick(1_000)
+    holder.soon()
+    expect(holder.tick(1_001)).toMatchObject({ ask: 2 })
+    const node = new NodeHolder('n1', 1, NODE)
+    node.enter('r1', 1)
+    node.tick(1_000)
+    node.soon('r1')
+    node.soon('r2')
+    expect(node.tick(1_001).asks).toHaveLength(1)
   })
 
   test('a lease counts once the granted index is applied', () => {
