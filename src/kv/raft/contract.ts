@@ -267,6 +267,11 @@ export interface PeerStatus {
   match: number
   next: number
   active: boolean
+  /**
+   * It denies what it once said to have on disk: its disk lost writes. Where that lasts it must be replaced, under a new
+   * id. A late message may say so for a moment.
+   */
+  lost: boolean
 }
 
 export interface Status extends Leadership {

@@ -68,6 +68,8 @@ export class Progress {
   /** In state probe: one append is out. In replicate: an append is due, even an empty one, to find out what is lost. */
   waiting = false
   due = false
+  /** It denies what it had. */
+  lost = false
   readonly inflights: Inflights
 
   constructor(next: number, nowTick: number, inflights: Inflights) {
@@ -104,6 +106,7 @@ export class Progress {
     if (news) this.match = index
     this.next = Math.max(this.next, index + 1)
     this.waiting = false
+    if (index >= this.match) this.lost = false
     if (this.state === 'replicate') this.inflights.free(index)
     else if (this.state === 'probe' || this.match >= firstIndex - 1) this.#replicate()
     return news
@@ -118,7 +121,8 @@ export class Progress {
       if (index > this.match) this.probe()
     } else if (this.state === 'probe' && this.next - 1 === index) {
       const next = Math.max(Math.min(index, hint + 1), this.match + 1)
-      this.waiting = next === this.next
+      this.lost = next === this.next
+      this.waiting = this.lost
       this.next = next
     }
   }
@@ -129,6 +133,7 @@ export class Progress {
    */
   emptied(): void {
     this.match = 0
+    this.lost = false
     if (this.state !== 'snapshot') this.probe()
   }
 

@@ -136,8 +136,8 @@ export class Replication {
 
   status(): PeerStatus[] {
     return [...this.peers].map(([id, peer]) => {
-      const { state, match, next } = peer
-      return { id, state, match, next, active: this.#isActive(peer) }
+      const { state, match, next, lost } = peer
+      return { id, state, match, next, active: this.#isActive(peer), lost }
     })
   }
 

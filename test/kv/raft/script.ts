@@ -146,7 +146,9 @@ export class ScriptedGroup {
         return this.#say(...ids.map((each) => showLog(this.#hosts.get(each)!)))
       case 'peers':
         for (const peer of this.#hosts.get(id)!.node.peers()) {
-          this.#say(`n${peer.id} ${peer.state} match=${peer.match} next=${peer.next}${peer.active ? '' : ' silent'}`)
+          this.#say(
+            `n${peer.id} ${peer.state} match=${peer.match} next=${peer.next}${peer.active ? '' : ' silent'}${peer.lost ? ' lost' : ''}`,
+          )
         }
         return
       case 'show':
