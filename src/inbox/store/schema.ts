@@ -168,15 +168,6 @@ export function timerHeadKey(rangeStart: Uint8Array | undefined): Buffer {
   return Buffer.from([...(rangeStart ?? NO_BYTES), KIND_INDEX, TIMER_HEAD])
 }
 
-/** The range's start, where `key` is the head of a time index: then it is the first key of its range. */
-export function rangeStartOf(key: Uint8Array): Buffer | null {
-  const bytes = asBuffer(key)
-  const length = bytes.length - 2
-  if (length < 0 || bytes[length] !== KIND_INDEX || bytes[length + 1] !== TIMER_HEAD) return null
-  if (length === 0) return NO_BYTES
-  return startOf(bytes)?.length === length ? bytes.subarray(0, length) : null
-}
-
 export function timersStart(rangeStart: Uint8Array | undefined): Buffer {
   const key = timerHeadKey(rangeStart)
   key[key.length - 1] = TIMER_ENTRY

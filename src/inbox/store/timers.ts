@@ -18,7 +18,6 @@ import {
   KIND_FIRING,
   KIND_SESSION,
   KIND_WILL,
-  rangeStartOf,
   readTimer,
   readU64,
   startOf,
@@ -100,8 +99,8 @@ function armAll(draft: Draft, start: Buffer): void {
 }
 
 /** What the leader proposes now: see `Coprocessor.due`. */
-export function dueCommands(reader: Reader, nowMs: number, limit: number): Command[] {
-  const index = findIndex(reader)
+export function dueCommands(reader: Reader, nowMs: number, limit: number, boundary: Bounds): Command[] {
+  const index = findIndex(reader, boundary)
   if (index === null) return []
   const commands: Command[] = []
   if (index.head === null || index.head.covered !== null) commands.push({ type: 'index', key: index.rangeStart })
@@ -120,8 +119,8 @@ export function dueCommands(reader: Reader, nowMs: number, limit: number): Comma
   return commands
 }
 
-export function nextDue(reader: Reader): number | null {
-  const index = findIndex(reader)
+export function nextDue(reader: Reader, boundary: Bounds): number | null {
+  const index = findIndex(reader, boundary)
   if (index === null) return null
   if (index.head === null || index.head.covered !== null) return 0
   const prefix = timersStart(index.rangeStart)
@@ -134,13 +133,13 @@ export function nextDue(reader: Reader): number | null {
 }
 
 /** The index is the first thing in its range. Null in an empty range; `head` null where there is none yet. */
-function findIndex(reader: Reader): { rangeStart: Uint8Array; head: IndexHead | null } | null {
+function findIndex(reader: Reader, { start }: Bounds): { rangeStart: Uint8Array; head: IndexHead | null } | null {
+  // Asked fifty times a second under load: a read that is remembered, where a cursor costs 0.1 ms.
+  const known = reader.get(timerHeadKey(start))
+  if (known !== undefined) return { rangeStart: start ?? NO_KEY, head: decodeHead(known) }
   const cursor = reader.cursor()
   try {
-    if (!cursor.next()) return null
-    const rangeStart = rangeStartOf(cursor.key)
-    if (rangeStart === null) return { rangeStart: Buffer.from(startOf(cursor.key)!), head: null }
-    return { rangeStart: Buffer.from(rangeStart), head: decodeHead(cursor.value) }
+    return cursor.next() ? { rangeStart: Buffer.from(startOf(cursor.key)!), head: null } : null
   } finally {
     cursor.close()
   }
