@@ -28,6 +28,13 @@ export function crowding(survey: Survey, voters: readonly string[]): number {
   return sum
 }
 
+/** Of voters that are spread over zones as evenly as can be. */
+export function leastCrowding(voters: number, zones: number): number {
+  const each = Math.floor(voters / Math.max(1, zones))
+  const more = voters - each * zones
+  return more * (each + 1) ** 2 + (zones - more) * each ** 2
+}
+
 /**
  * The voters that a range shall have next: those it has and may keep, less those that are too many, filled up first
  * with learners, then with new stores. A learner that no rule asks for was made to become a voter, and replaces the

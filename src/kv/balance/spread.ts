@@ -1,6 +1,6 @@
 import type { RangeView, ReplicaChange } from './contract.ts'
 import type { Step } from './membership.ts'
-import { crowding, least } from './placement.ts'
+import { crowding, least, leastCrowding } from './placement.ts'
 import type { Survey } from './survey.ts'
 import { holds, storesOf } from './tally.ts'
 
@@ -10,13 +10,15 @@ export function zoneStep(survey: Survey, range: RangeView): Step | null {
   const { service } = range.descriptor
   const voters = storesOf(range, 'voter')
   const before = crowding(survey, voters)
-  const best = least(swapsOf(survey, range), ({ from, to }) => [
+  if (before <= leastCrowding(voters.length, survey.zonesOf(service))) return null
+  const better = (from: string, to: string) => crowding(survey, swapped(voters, from, to)) < before
+  const best = least(swapsOf(survey, range, better), ({ from, to }) => [
     crowding(survey, swapped(voters, from, to)),
     Number(from === range.leaderStore),
     survey.voters.of(to, service) - survey.voters.of(from, service),
     survey.voters.of(to),
   ])
-  if (best === undefined || crowding(survey, swapped(voters, best.from, best.to)) >= before) return null
+  if (best === undefined) return null
   const { from, to } = best
   const zone = `zone "${survey.zone(from)}" holds ${voters.filter((id) => survey.zone(id) === survey.zone(from)).length}`
   return swapStep(survey, range, from, to, `${zone} of ${voters.length} voters: ${from} gives way to ${to}`)
@@ -28,11 +30,9 @@ export function spreadStep(survey: Survey, range: RangeView): Step | null {
   const { service } = range.descriptor
   const voters = storesOf(range, 'voter')
   const before = crowding(survey, voters)
-  const swaps = swapsOf(survey, range).filter(
-    ({ from, to }) =>
-      survey.uneven(survey.voters, service, from, to) && crowding(survey, swapped(voters, from, to)) <= before,
-  )
-  const best = least(swaps, ({ from, to }) => [
+  const better = (from: string, to: string) =>
+    survey.uneven(survey.voters, service, from, to) && crowding(survey, swapped(voters, from, to)) <= before
+  const best = least(swapsOf(survey, range, better), ({ from, to }) => [
     survey.voters.of(to, service) - survey.voters.of(from, service),
     survey.voters.of(to) - survey.voters.of(from),
     Number(from === range.leaderStore),
@@ -44,14 +44,21 @@ export function spreadStep(survey: Survey, range: RangeView): Step | null {
   return swapStep(survey, range, from, to, `${counts}, ${others}: one moves`)
 }
 
-function swapsOf(survey: Survey, range: RangeView): { from: string; to: string }[] {
+/** All pairs that may change places and are worth it. A voter whose store may be back soon is not moved for order. */
+function swapsOf(
+  survey: Survey,
+  range: RangeView,
+  better: (from: string, to: string) => boolean,
+): { from: string; to: string }[] {
   const voters = storesOf(range, 'voter')
-  const targets = survey.stores
-    .map(({ id }) => id)
-    .filter((id) => !voters.includes(id) && survey.usable(id) && survey.hasRole(id, range.descriptor.service))
-  // A voter whose store may be back soon is not moved for the sake of order.
-  const movable = voters.filter((id) => survey.alive(id))
-  return movable.flatMap((from) => targets.map((to) => ({ from, to })))
+  const swaps: { from: string; to: string }[] = []
+  for (const from of voters) {
+    if (!survey.alive(from)) continue
+    for (const to of survey.targets(range.descriptor.service)) {
+      if (!voters.includes(to) && better(from, to)) swaps.push({ from, to })
+    }
+  }
+  return swaps
 }
 
 /** A learner that has caught up takes over at once; a new store becomes a learner first. */

@@ -20,6 +20,7 @@ export class Survey {
   readonly #stores = new Map<string, StoreView>()
   readonly #goals = new Map<string, Goal>()
   readonly #services = new Map<string, ServiceRules>()
+  readonly #targets = new Map<string, readonly string[]>()
   /** Live stores by service. */
   readonly #counts = new Map<string, number>()
   /** Ranges by service. */
@@ -75,6 +76,21 @@ export class Survey {
     const store = this.#stores.get(id)
     if (store === undefined || !store.alive || store.decommissioning || store.draining) return false
     return store.freeBytes >= this.rules.freeBytesMin
+  }
+
+  /** Stores that may get voters of the service, in the order of ids. */
+  targets(service: string): readonly string[] {
+    let targets = this.#targets.get(service)
+    if (targets === undefined) {
+      const able = this.stores.filter(({ id, roles }) => roles.includes(service) && this.usable(id))
+      this.#targets.set(service, (targets = able.map(({ id }) => id)))
+    }
+    return targets
+  }
+
+  /** How many zones those are in. */
+  zonesOf(service: string): number {
+    return new Set(this.targets(service).map((id) => this.zone(id))).size
   }
 
   hasRole(id: string, role: string): boolean {

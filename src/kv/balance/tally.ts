@@ -2,16 +2,20 @@ import type { RangeView } from './contract.ts'
 
 /** How many voters, or leaders, each store has, of a service and of all. */
 export class Tally {
-  readonly #counts = new Map<string, number>()
+  readonly #all = new Map<string, number>()
+  readonly #byService = new Map<string, Map<string, number>>()
 
   /** `service` '' = of all services. */
   of(store: string, service = ''): number {
-    return this.#counts.get(`${service}\0${store}`) ?? 0
+    const counts = service === '' ? this.#all : this.#byService.get(service)
+    return counts?.get(store) ?? 0
   }
 
   add(store: string, service: string, by: number): void {
-    this.#counts.set(`${service}\0${store}`, this.of(store, service) + by)
-    this.#counts.set(`\0${store}`, this.of(store) + by)
+    let counts = this.#byService.get(service)
+    if (counts === undefined) this.#byService.set(service, (counts = new Map()))
+    counts.set(store, (counts.get(store) ?? 0) + by)
+    this.#all.set(store, (this.#all.get(store) ?? 0) + by)
   }
 
   move(from: string, to: string, service: string): void {
@@ -51,8 +55,22 @@ export function oddAtMost(count: number): number {
   return Math.max(1, count % 2 === 0 ? count - 1 : count)
 }
 
-export function storesOf(range: RangeView, role: 'voter' | 'learner'): string[] {
-  return range.descriptor.replicas.filter((replica) => replica.role === role).map(({ store }) => store)
+interface Stores {
+  voter: readonly string[]
+  learner: readonly string[]
+}
+
+/** By descriptor, which is never changed: asked for many times in one look. */
+const known = new WeakMap<RangeView['descriptor'], Stores>()
+
+export function storesOf(range: RangeView, role: 'voter' | 'learner'): readonly string[] {
+  const { descriptor } = range
+  let stores = known.get(descriptor)
+  if (stores === undefined) {
+    const of = (wanted: string) => descriptor.replicas.flatMap((it) => (it.role === wanted ? [it.store] : []))
+    known.set(descriptor, (stores = { voter: of('voter'), learner: of('learner') }))
+  }
+  return stores[role]
 }
 
 export function holds(range: RangeView, store: string): boolean {

@@ -169,6 +169,9 @@ describe('settings', () => {
     expect(meta.query({ type: 'setting', section: 'tenant/a', name: 'y' })).toMatchObject({ setting: { version: 4 } })
     // What removes nothing changes nothing.
     expect(meta.one(set(put('x', null)))).toEqual({ type: 'done', revision: 5 })
+    meta.one(set(put('x', '1', null, 'once')))
+    meta.one(set(put('x', null, null, 'once')))
+    expect([...meta.observer.state.settings.keys()]).toEqual(['tenant/a'])
     // Sections do not run into each other.
     meta.one(set(put('b/x', '1', 0, 'a'), put('x', '2', 0, 'a/b')))
     expect(meta.observer.state.setting('a', 'b/x')!.value).toEqual(bytes('1'))
@@ -365,6 +368,13 @@ describe('those who watch', () => {
     expect(digest(watch.state)).toEqual(digest(meta.observer.state))
     expect(meta.query(watch.next())).toEqual({ type: 'same', revision: meta.observer.state.revision })
     expect(ask()).toEqual([])
+  })
+
+  test('a page holds one record at least, however small it is to be', () => {
+    const meta = new LocalMeta().found('n1')
+    const page = meta.query({ type: 'snapshot', from: null, bytesMax: 1, unless: null })
+    expect(page).toMatchObject({ type: 'page', changes: [{ type: 'cluster' }] })
+    expect(page).not.toMatchObject({ next: null })
   })
 
   test('an answer of a replica that is behind is nothing', () => {
