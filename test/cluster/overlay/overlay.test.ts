@@ -122,7 +122,14 @@ describe('hosts', () => {
     expect(a!.told()).toEqual(['member-left mqtt h1', 'key-deleted k h1'])
     wires.run(5_000)
     expect(keys(c!)).toEqual(['k h1 '])
-    expect(keys(a!)).toEqual([])
+    const late: Delta = {
+      ...{ type: 'delta', host: b!.id, life: 1, from: 0, to: 1, last: 1, forgotten: 0 },
+      entries: [{ key: 'kx', value: bytes('1'), version: 1 }],
+    }
+    a!.step({ type: 'payload', from: c!.id, payload: encodePayload([late]) })
+    expect([keys(a!), a!.core.counters.foreignDeltas]).toEqual([[], 1])
+    a!.step({ type: 'payload', from: c!.id, payload: encodePayload([{ ...late, life: 2 }]) })
+    expect(keys(a!)).toEqual(['x h1 1'])
   })
 
   test('of hosts that the underlay does not show nothing is taken, whoever sends it', () => {
