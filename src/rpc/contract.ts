@@ -163,8 +163,10 @@ export interface Peers extends MetricSource {
 
   /** From now on this node is known, at this address. Idempotent; a new address is used from the next attempt on. */
   join(peer: PeerAddress): void
-  /** This node is gone for good: what waits for it is discarded and reported. */
+  /** This node is gone: what waits for it is discarded and reported. It may come back, and is to be joined again. */
   forget(node: HostId): void
+  /** This node id was decommissioned: forgotten, and never let in again. */
+  ban(node: HostId): void
   /** A hint that the node may be reached again: waiting links try at once. */
   alive(node: HostId): void
 

@@ -3,6 +3,7 @@ import {
   createServer,
   type Http2SecureServer,
   type Http2Server,
+  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -27,8 +28,9 @@ export interface GrpcServerOptions {
   connectionsMax: number
 }
 
-/** A connection that does nothing for so long, and has no stream, is closed. */
-const IDLE_MS = 60_000
+/** A connection without a stream is closed after so long: a link opens its stream at once. */
+const IDLE_MS = 15_000
+const TLS_HANDSHAKE_MS_MAX = 10_000
 /** A tool's message. */
 const REQUEST_BYTES_MAX = 64 * 1024
 /** A link that was ended, and that the other side does not let go. */
@@ -38,13 +40,17 @@ const LINGER_MS = 1_000
 export class GrpcServer {
   readonly #server: Http2Server | Http2SecureServer
   readonly #options: GrpcServerOptions
-  readonly #sessions = new Set<ServerHttp2Session>()
+  /** Connections, with the number of their streams. */
+  readonly #sessions = new Map<ServerHttp2Session, number>()
 
   private constructor(options: GrpcServerOptions) {
     const settings = { ...HTTP2_SETTINGS, maxConcurrentStreams: 64 }
     const { tls } = options
     this.#options = options
-    this.#server = tls === null ? createServer({ settings }) : createSecureServer({ ...serverTls(tls), settings })
+    this.#server =
+      tls === null
+        ? createServer({ settings })
+        : createSecureServer({ ...serverTls(tls), settings, handshakeTimeout: TLS_HANDSHAKE_MS_MAX })
     this.#server.maxConnections = options.connectionsMax
     this.#server.on('session', (session: ServerHttp2Session) => this.#session(session))
     this.#server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) =>
@@ -79,28 +85,35 @@ export class GrpcServer {
   /** Ends every connection. */
   close(): void {
     this.#server.close()
-    for (const session of this.#sessions) session.destroy()
+    for (const session of this.#sessions.keys()) session.destroy()
   }
 
   #session(session: ServerHttp2Session): void {
-    this.#sessions.add(session)
+    this.#sessions.set(session, 0)
     session.on('close', () => this.#sessions.delete(session))
     session.on('error', () => {})
     session.setTimeout(IDLE_MS, () => {
-      if ((session.state.nextStreamID ?? 0) === 0 || session.destroyed) return
-      session.close()
+      if (this.#sessions.get(session) === 0) session.destroy()
     })
     session.setLocalWindowSize(WINDOW_BYTES)
   }
 
   #stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     stream.on('error', () => {})
+    this.#count(stream.session, 1)
+    stream.on('close', () => this.#count(stream.session, -1))
     const type = headers['content-type'] ?? ''
     const path = headers[':path'] ?? ''
     if (headers[':method'] !== 'POST' || !type.startsWith('application/grpc')) {
       stream.respond({ ':status': 415 }, { endStream: true })
     } else if (path === CONNECT_PATH) acceptLink(stream, this.#options.accept)
     else this.#serve(stream, path)
+  }
+
+  #count(session: Http2Session | undefined, change: number): void {
+    const known = session as ServerHttp2Session
+    const streams = this.#sessions.get(known)
+    if (streams !== undefined) this.#sessions.set(known, streams + change)
   }
 
   #serve(stream: ServerHttp2Stream, path: string): void {

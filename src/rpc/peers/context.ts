@@ -43,4 +43,6 @@ export interface PeersContext extends PeersOptions {
   unknown: () => void
   unanswered: () => void
   draining: () => boolean
+  /** False for nodes that are never let in again. */
+  admits: (node: HostId) => boolean
 }

@@ -49,6 +49,7 @@ export class LinkedPeers implements Peers {
   readonly #incoming: IncomingLinks
   readonly #local: Local
   readonly #peers = new Map<HostId, Peer>()
+  readonly #banned = new Set<HostId>()
   readonly #watchers = new Set<LinkWatcher>()
   readonly #counts = { unreadable: 0, unknown: 0, unanswered: 0 }
   #flushing: Outlet[] = []
@@ -72,6 +73,7 @@ export class LinkedPeers implements Peers {
       unknown: () => counts.unknown++,
       unanswered: () => counts.unanswered++,
       draining: () => this.#draining,
+      admits: (node) => !this.#banned.has(node),
     }
     this.#incoming = new IncomingLinks(this.#context)
     const { node, clock, defer } = options
@@ -79,7 +81,7 @@ export class LinkedPeers implements Peers {
   }
 
   join({ node, address }: PeerAddress): void {
-    if (node === this.node || this.#closed) return
+    if (node === this.node || this.#closed || this.#banned.has(node)) return
     const peer = this.#peers.get(node)
     if (peer === undefined) this.#peers.set(node, { address, links: new Map() })
     else if (peer.address !== address) {
@@ -93,6 +95,11 @@ export class LinkedPeers implements Peers {
     this.#peers.delete(node)
     for (const link of peer?.links.values() ?? []) link.close('incarnation-gone')
     this.#incoming.forget(node)
+  }
+
+  ban(node: HostId): void {
+    this.#banned.add(node)
+    this.forget(node)
   }
 
   alive(node: HostId): void {

@@ -138,6 +138,7 @@ export class SimNode {
       node: name,
       incarnation,
       authenticator: this.#secret,
+      admits: () => true,
       strangersMax: 64,
       sessionsMax: 64,
     })

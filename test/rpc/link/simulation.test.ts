@@ -28,12 +28,14 @@ class Ledger {
   /** `toLife` is the receiver's. */
   arrived(body: Buffer, way: string, toLife: number): void {
     const message = this.sent[body.readUInt32BE(0)]!
-    expect(message.way).toBe(way)
-    expect(message.state, `message ${message.sequence}`).not.toBe('delivered')
+    // Plain comparisons: this runs for every message.
+    if (message.way !== way) throw new Error(`Message ${message.sequence} of ${message.way} came as ${way}`)
+    if (message.state === 'delivered') throw new Error(`Message ${message.sequence} came twice`)
     // One that the sender gave up on may have arrived before; it may not come after.
     message.state = 'delivered'
     const pair = `${way} ${message.fromLife} ${toLife}`
-    expect(message.sequence).toBeGreaterThan(this.#last.get(pair) ?? -1)
+    const last = this.#last.get(pair) ?? -1
+    if (message.sequence <= last) throw new Error(`Message ${message.sequence} came after ${last}`)
     this.#last.set(pair, message.sequence)
   }
 
@@ -100,7 +102,7 @@ class Links {
       if (session === undefined || session.bufferedBytes + bytes > SMALL.bufferBytesMax) return
       node.reply(to, this.ledger.body(`${to}<${from}`, node.incarnation, bytes))
     }
-    expect(node.link(to).bufferedBytes).toBeLessThanOrEqual(SMALL.bufferBytesMax)
+    if (node.link(to).bufferedBytes > SMALL.bufferBytesMax) throw new Error('The buffer is not bounded')
   }
 
   /** Whoever crashed takes what it had with it. */
@@ -143,7 +145,7 @@ class Links {
 }
 
 describe('links in a simulated network', () => {
-  test.each(seeds(30))('connections break at any packet: nothing lost, doubled, reordered, seed=%i', (seed) => {
+  test.each(seeds(20))('connections break at any packet: nothing lost, doubled, reordered, seed=%i', (seed) => {
     const links = new Links(seed, 2 + (seed % 3))
     for (const name of links.names) links.node(name).slowPercent = seed % 4 === 0 ? 60 : 0
     for (let round = 0; round < 60; round++) {
@@ -165,7 +167,7 @@ describe('links in a simulated network', () => {
     }
   })
 
-  test.each(seeds(30))('nodes restart: what is given up is reported, the rest holds, seed=%i', (seed) => {
+  test.each(seeds(20))('nodes restart: what is given up is reported, the rest holds, seed=%i', (seed) => {
     const links = new Links(seed, 3)
     for (let round = 0; round < 60; round++) {
       const actions = links.world.random.below(40)

@@ -245,6 +245,11 @@ describe('a node', () => {
     a.peers.forget(b.id)
     expect(code).toBe('UNAVAILABLE')
     expect(a.peers.send(b.id, messages(), Buffer.from('x'))).toBe('unknown-peer')
+    b.peers.ban(a.id)
+    introduce(a, b)
+    a.peers.send(b.id, messages(), Buffer.from('x'))
+    await until(() => a.peers.linkState(b.id, 'deliveries') === 'refused', 'the ban')
+    expect(b.peers.send(a.id, messages(), Buffer.from('x'))).toBe('unknown-peer')
   })
 
   test('takes so many calls and streams, and no more', async () => {

@@ -29,6 +29,8 @@ export interface AcceptorOptions {
   node: HostId
   incarnation: number
   authenticator: Authenticator
+  /** False for nodes that are never let in again. */
+  admits: (node: HostId) => boolean
   /** Connections that have not yet proven who they are; beyond that, new ones are refused. */
   strangersMax: number
   /** Sessions, which only peers that have proven themselves open. */
@@ -245,6 +247,7 @@ export class Acceptor {
   /** `unknown`: the initiator must give up what it offers. Null: it was refused. */
   #sessionFor(connection: number, hello: HelloPacket, offer: Terms): Session | 'unknown' | null {
     const peer = hello.node as HostId
+    if (!this.#options.admits(peer)) return this.#refuse(connection, 'stale')
     const sessions = this.#sessions.get(peer)
     const life = sessions?.values().next().value
     if (life !== undefined && hello.incarnation < life.incarnation) return this.#refuse(connection, 'stale')

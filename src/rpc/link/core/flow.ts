@@ -151,9 +151,16 @@ export class Flow {
 
   /** What time alone brings about: `ping` = ask for a sign of life (the initiator does), `broken` = too long silent. */
   check(nowMs: number): 'fine' | 'ping' | 'broken' {
+    const { keepaliveMs, silenceMsMax } = this.#options
+    const plannedMs = this.#heardMs + (this.#pinged ? silenceMsMax : keepaliveMs)
+    if (nowMs - plannedMs > keepaliveMs) {
+      // This process slept: what the peer said meanwhile has not been read yet, and timers come before sockets.
+      this.#heardMs = nowMs - keepaliveMs
+      this.#pinged = false
+    }
     const silentMs = nowMs - this.#heardMs
-    if (silentMs >= this.#options.silenceMsMax) return 'broken'
-    if (silentMs < this.#options.keepaliveMs || this.#pinged) return 'fine'
+    if (silentMs >= silenceMsMax) return 'broken'
+    if (silentMs < keepaliveMs || this.#pinged) return 'fine'
     this.#pinged = true
     return 'ping'
   }
