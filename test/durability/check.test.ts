@@ -205,7 +205,7 @@ const CASES: [string, (records: Records) => void, string | RegExp][] = [
   ],
   [
     'a group without voters',
-    (db) => db.put('meta', Buffer.from('dist\0dist-1\0c'), Buffer.of(1, 0, 0, 0, 0, 0)),
+    (db) => db.put('meta', Buffer.from('dist\0dist-1\0c'), Buffer.of(1, 0, 0, 0, 0, 0, 2)),
     'no voter',
   ],
   ['a record of no service', (db) => db.put('meta', Buffer.from('dost\0d'), EMPTY), 'It names no service'],

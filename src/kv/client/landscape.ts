@@ -1,4 +1,4 @@
-import { compareBytes, within } from '../engine/bytes.ts'
+import { compareBytes, overlaps, subtract, within } from '../engine/bytes.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 
 /**
@@ -38,35 +38,17 @@ export class Landscape {
   }
 
   #learn(next: RangeDescriptor): boolean {
-    const overlapping = this.#ranges.filter((each) => overlap(each, next))
+    const overlapping = this.#ranges.filter((each) => overlaps(each, next))
     for (const each of overlapping) {
       const newer = next.epoch.version - each.epoch.version || next.epoch.confVersion - each.epoch.confVersion
       // Of one generation there is one range a key; an older one may only fill what no newer one covers.
       if (newer < 0 || (newer === 0 && overlapping.length === 1)) return false
     }
-    const rest = overlapping.flatMap((each) => around(each, next))
+    const rest = overlapping.flatMap((each) => subtract(each, [next]).map((bounds) => ({ ...each, ...bounds })))
     const kept = this.#ranges.filter((each) => !overlapping.includes(each))
     this.#ranges = [...kept, next, ...rest].sort(byStart)
     return true
   }
-}
-
-function overlap(a: RangeDescriptor, b: RangeDescriptor): boolean {
-  return startsBefore(a, b) && startsBefore(b, a)
-}
-
-function startsBefore(a: RangeDescriptor, b: RangeDescriptor): boolean {
-  return a.start === undefined || b.end === undefined || compareBytes(a.start, b.end) < 0
-}
-
-/** What is left of `old` beside `next`. */
-function around(old: RangeDescriptor, next: RangeDescriptor): RangeDescriptor[] {
-  const rest: RangeDescriptor[] = []
-  const { start, end } = next
-  if (start !== undefined && (old.start === undefined || compareBytes(old.start, start) < 0))
-    rest.push({ ...old, end: start })
-  if (end !== undefined && (old.end === undefined || compareBytes(end, old.end) < 0)) rest.push({ ...old, start: end })
-  return rest
 }
 
 function byStart(a: RangeDescriptor, b: RangeDescriptor): number {

@@ -1,3 +1,5 @@
+import type { Bounds } from './engine.ts'
+
 /** Byte strings as keys: unsigned, lexicographic, a prefix before its extensions: the order of RocksDB's default. */
 
 /** Negative, zero or positive, as `a` sorts before, with or after `b`. */
@@ -28,4 +30,32 @@ export function earlierEnd(a: Uint8Array | undefined, b: Uint8Array | undefined)
   if (a === undefined) return b
   if (b === undefined) return a
   return compareBytes(a, b) <= 0 ? a : b
+}
+
+/** Whether any key lies in both. */
+export function overlaps(a: Bounds, b: Bounds): boolean {
+  return startsBefore(a, b) && startsBefore(b, a)
+}
+
+/** What is left of `whole` beside all `parts`. */
+export function subtract(whole: Bounds, parts: readonly Bounds[]): Bounds[] {
+  let left: Bounds[] = [{ start: whole.start, end: whole.end }]
+  for (const part of parts) left = left.flatMap((each) => (overlaps(each, part) ? around(each, part) : [each]))
+  return left
+}
+
+function around(whole: Bounds, part: Bounds): Bounds[] {
+  const rest: Bounds[] = []
+  const { start, end } = part
+  if (start !== undefined && (whole.start === undefined || compareBytes(whole.start, start) < 0)) {
+    rest.push({ start: whole.start, end: start })
+  }
+  if (end !== undefined && (whole.end === undefined || compareBytes(end, whole.end) < 0)) {
+    rest.push({ start: end, end: whole.end })
+  }
+  return rest
+}
+
+function startsBefore(a: Bounds, b: Bounds): boolean {
+  return a.start === undefined || b.end === undefined || compareBytes(a.start, b.end) < 0
 }

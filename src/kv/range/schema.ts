@@ -7,6 +7,8 @@ import { ByteReader, ByteWriter } from './wire.ts'
  *     service 0x00 rangeId 0x00 'd'                            -> descriptor
  *     service 0x00 rangeId 0x00 'a'                            -> applied state
  *     service 0x00 rangeId 0x00 'c'                            -> configuration of the group, where it has changed
+ *     service 0x00 rangeId 0x00 'n'                            -> a replica without a state, instead of the others
+ *     service 0x00 rangeId 0x00 'i'                            -> marker: a state is being installed
  *     service 0x00 rangeId 0x00 's' stream                     -> mark
  *     service 0x00 rangeId 0x00 'w' stream 0x00 first u64 BE   -> answers of the commands from number `first` on
  *
@@ -29,6 +31,10 @@ export function appliedKey(service: string, range: string): Uint8Array {
 
 export function configKey(service: string, range: string): Uint8Array {
   return encoder.encode(`${service}\0${range}\0c`)
+}
+
+export function newcomerKey(service: string, range: string): Uint8Array {
+  return encoder.encode(`${service}\0${range}\0n`)
 }
 
 export function markKey(service: string, range: string, stream: string): Uint8Array {

@@ -24,13 +24,14 @@ export interface SnapshotChunk extends InStream {
   /** From 1. */
   number: number
   bytes: Uint8Array
-  /** Of all bytes from the first chunk's to this one's end: of the chunk, of its place and of what is before it. */
+  /** Of the offer and of all bytes from the first chunk's to this one's end: of the chunk, its place, what is before. */
   checksum: number
 }
 
 export interface SnapshotEnd extends InStream {
   type: 'end'
   chunks: number
+  /** It goes on from the last chunk's over `last`. */
   checksum: number
   /** The records that make the range valid: written in the last batch. */
   last: readonly { key: Uint8Array; value: Uint8Array }[]
@@ -82,6 +83,8 @@ export interface SnapshotLimits {
   lastBytesMax: number
   /** Longest time without a word from the other side. */
   silenceMsMax: number
+  /** Longest wait for the answer to an offer: who does not give one is probably away. */
+  answerMsMax: number
 }
 
 export const SNAPSHOT_LIMITS: SnapshotLimits = {
@@ -91,4 +94,5 @@ export const SNAPSHOT_LIMITS: SnapshotLimits = {
   valueBytesMax: 64 << 20,
   lastBytesMax: 1 << 20,
   silenceMsMax: 30_000,
+  answerMsMax: 5_000,
 }

@@ -1,7 +1,7 @@
 export type * from './contract.ts'
 export { SNAPSHOT_LIMITS } from './contract.ts'
 export { type ReceiverOptions, SnapshotReceiver } from './receiver.ts'
-export { emptyRange, findMarker, type Marker, recordsPrefix } from './schema.ts'
+export { emptyRange, FIRST_KEY, findMarker, LATE_KEY, type Marker, recordsPrefix } from './schema.ts'
 export { type SenderOptions, SnapshotSender, type SnapshotSource } from './sender.ts'
 export { TokenBucket } from './token-bucket.ts'
 export { decodeSnapshotMessage, encodeSnapshotMessage } from './wire.ts'

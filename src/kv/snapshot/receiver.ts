@@ -15,6 +15,7 @@ import type {
 } from './contract.ts'
 import { type Pair, Unpacker } from './pairs.ts'
 import { emptyRange, isLast, isMarker, markerKey, recordsPrefix } from './schema.ts'
+import { checksumOfLast, checksumOfOffer } from './wire.ts'
 
 export interface ReceiverOptions {
   /** Taken: it is wanted, and no other local replica covers any of its keys. */
@@ -52,7 +53,7 @@ export class SnapshotReceiver {
   #underWay = false
   #arrived = 0
   #landed = -1
-  #sum = 0
+  #sum: number
   #end: SnapshotEnd | null = null
   #answers: SnapshotMessage[] = []
   #writes: FamilyWrite[] = []
@@ -64,12 +65,15 @@ export class SnapshotReceiver {
     const { descriptor, snapshot, to } = offer
     const { start, end } = descriptor
     this.#options = options
+    this.#sum = checksumOfOffer(offer, options.checksum)
     this.#unpacker = new Unpacker(limits)
     this.#bounds = { start, end }
     const prefix = recordsPrefix(descriptor.service, descriptor.id)
     this.#recordBounds = { start: prefix, end: afterPrefix(prefix) }
     const marker = { replica: to, snapshot, boundaries: [...boundaries, { start, end }] }
     this.#batches = [{ writes: [...emptyRange(descriptor, marker), ...firstWrites], sync: true }]
+    // That somebody is there the sender hears before the disk is done.
+    this.#answers.push({ type: 'credit', stream: offer.stream, upTo: 0 })
     this.#heardMs = nowMs
   }
 
@@ -166,7 +170,8 @@ export class SnapshotReceiver {
 
   #takeEnd(end: SnapshotEnd): string | null {
     if (this.#end !== null) return 'it ends twice'
-    if (end.chunks !== this.#arrived || end.checksum !== this.#sum) return `not all of ${end.chunks} chunks came`
+    if (end.chunks !== this.#arrived) return `not all of ${end.chunks} chunks came`
+    if (end.checksum !== checksumOfLast(end.last, this.#sum, this.#options.checksum)) return 'its end is damaged'
     if (!this.#unpacker.whole) return 'it ends within a pair'
     const wrong = this.#checkLast(end)
     if (wrong !== null) return wrong

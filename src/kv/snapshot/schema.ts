@@ -18,9 +18,9 @@ const MARKER_KIND = 'i'
 /** Descriptor, applied state, configuration of the group: without them there is no range. */
 const LAST_KINDS = 'dac'
 const BOUNDARIES_MAX = 4
-const FIRST_KEY = new Uint8Array(0)
+export const FIRST_KEY = new Uint8Array(0)
 /** Behind every key: no key has so many of these at its beginning. */
-const LATE_KEY = new Uint8Array(1024).fill(0xff)
+export const LATE_KEY = new Uint8Array(1024).fill(0xff)
 const encoder = new TextEncoder()
 
 export interface Marker {

@@ -13,6 +13,7 @@ import type {
 import { Packer, type Pair } from './pairs.ts'
 import { isLast } from './schema.ts'
 import type { TokenBucket } from './token-bucket.ts'
+import { checksumOfLast, checksumOfOffer } from './wire.ts'
 
 /**
  * One state of the range: cursors opened together, between two batches, within the range's boundary and over its own
@@ -56,8 +57,10 @@ export class SnapshotSender {
   #cancel: SnapshotCancel | null = null
   #sent = 0
   #credit = 0
-  #sum = 0
+  #sum: number
   #heardMs: number
+  /** The receiver has said a word: it is there. */
+  #answered = false
   #recordsDone = false
 
   constructor({ offer, source, bucket, limits, checksum, nowMs }: SenderOptions) {
@@ -66,6 +69,7 @@ export class SnapshotSender {
     this.#bucket = bucket
     this.#limits = limits
     this.#checksum = checksum
+    this.#sum = checksumOfOffer(offer, checksum)
     this.#heardMs = nowMs
     this.#packer = new Packer(() => this.#nextPair(), limits.chunkBytes)
   }
@@ -73,6 +77,7 @@ export class SnapshotSender {
   receive(message: SnapshotCredit | SnapshotDone | SnapshotCancel, nowMs: number): void {
     if (this.outcome !== null) return
     this.#heardMs = nowMs
+    this.#answered = true
     if (message.type === 'credit') this.#credit = Math.max(this.#credit, message.upTo)
     else if (message.type === 'cancel') this.#finish('failed', `the receiver gave up: ${message.reason}`)
     else if (message.outcome === 'installed' && this.#stage !== 'ended') this.cancel('it ended before its end')
@@ -88,7 +93,7 @@ export class SnapshotSender {
 
   /** The next message; null where there is none now. Ask again after {@link receive}, or {@link waitMs}. */
   next(nowMs: number): SnapshotMessage | null {
-    if (this.outcome === null && nowMs - this.#heardMs >= this.#limits.silenceMsMax) this.cancel('nothing was heard')
+    if (this.outcome === null && nowMs - this.#heardMs >= this.#silenceMsMax) this.cancel('nothing was heard')
     const cancel = this.#cancel
     this.#cancel = null
     if (this.outcome !== null) return cancel
@@ -101,10 +106,14 @@ export class SnapshotSender {
 
   /** How long until there may be a message without another one coming in: at most until the silence is too long. */
   waitMs(nowMs: number): number {
-    const silenceMs = Math.max(0, this.#heardMs + this.#limits.silenceMsMax - nowMs)
+    const silenceMs = Math.max(0, this.#heardMs + this.#silenceMsMax - nowMs)
     if (this.#stage === 'offer') return 0
     if (this.#stage === 'ended' || this.#sent >= this.#credit) return silenceMs
     return Math.min(silenceMs, this.#bucket.waitMs(nowMs))
+  }
+
+  get #silenceMsMax(): number {
+    return this.#answered ? this.#limits.silenceMsMax : this.#limits.answerMsMax
   }
 
   #nextChunk(nowMs: number): SnapshotMessage {
@@ -112,7 +121,9 @@ export class SnapshotSender {
     const bytes = this.#packer.chunk()
     if (bytes === null) {
       this.#stage = 'ended'
-      const end: SnapshotEnd = { type: 'end', stream, chunks: this.#sent, checksum: this.#sum, last: this.#last }
+      const last = this.#last
+      const checksum = checksumOfLast(last, this.#sum, this.#checksum)
+      const end: SnapshotEnd = { type: 'end', stream, chunks: this.#sent, checksum, last }
       return end
     }
     this.#bucket.take(bytes.length, nowMs)

@@ -2,7 +2,7 @@ import { unreachable } from '../../base/assert.ts'
 import { FrameBytes, FrameCursor } from '../raft/frame-bytes.ts'
 import { readSnapshot, writeSnapshot } from '../raft/wire.ts'
 import { decodeDescriptor, encodeDescriptor } from '../range/schema.ts'
-import type { SnapshotMessage } from './contract.ts'
+import type { Checksum, SnapshotEnd, SnapshotMessage, SnapshotOffer } from './contract.ts'
 
 /**
  * One message of a stream:
@@ -41,6 +41,17 @@ export function decodeSnapshotMessage(frame: Uint8Array): SnapshotMessage {
   const message = readBody(cursor, kind, cursor.varint())
   if (!cursor.done) throw cursor.malformed('it does not end')
   return message
+}
+
+/** Of an offer, as it was written: what all other checksums of its stream go on from. */
+export function checksumOfOffer(offer: SnapshotOffer, checksum: Checksum): number {
+  return checksum(encodeSnapshotMessage(offer), 0)
+}
+
+export function checksumOfLast(last: SnapshotEnd['last'], before: number, checksum: Checksum): number {
+  let sum = before
+  for (const { key, value } of last) sum = checksum(value, checksum(key, sum))
+  return sum
 }
 
 function writeBody(bytes: FrameBytes, message: SnapshotMessage): void {

@@ -5,30 +5,27 @@ import {
   type ConfState,
   type Entry,
   type Input,
-  type Message,
   type PeerStatus,
   type Persisted,
   type RaftLimits,
   RaftNode,
   type Ready,
   type Role,
+  type SnapshotMeta,
   type Status,
 } from '../raft/index.ts'
 import type { Replica } from '../range/coprocessor.ts'
 import type { RangeLog } from './range-log.ts'
 
-/** A raft message on its way, with the addresses that raft does not know. */
-export interface Packet {
-  range: string
-  message: Message
-}
-
 export interface GroupOptions {
-  range: string
   replica: number
   replicas: readonly Replica[]
   log: RangeLog
   config: ConfState
+  /** No replica has had this number, or a higher one. */
+  nextReplica: number
+  /** See {@link RaftOptions.emptiedFor}. */
+  emptiedFor?: { index: number; term: number } | null
   /** Index of the last entry applied. */
   applied: number
   random: Random
@@ -45,7 +42,7 @@ export type Asked =
 export class Group {
   readonly replica: number
   readonly log: RangeLog
-  readonly #range: string
+  nextReplica: number
   readonly #raft: RaftNode
   readonly #stores = new Map<number, string>()
   readonly #asked = new Map<number, (asked: Asked) => void>()
@@ -56,15 +53,19 @@ export class Group {
   #leader: number | null = null
   #established = false
 
-  constructor({ range, replica, replicas, log, config, applied, random, limits }: GroupOptions) {
-    this.#range = range
+  constructor(options: GroupOptions) {
+    const { replica, replicas, log, config, applied, random, limits, emptiedFor } = options
+    this.nextReplica = options.nextReplica
     this.replica = replica
     this.log = log
     this.#config = config
     this.#term = log.hardState.term
     this.learnPlaces(replicas)
     const { hardState } = log
-    this.#raft = new RaftNode({ id: replica, storage: log, random, hardState, applied, config, limits: limits ?? {} })
+    this.#raft = new RaftNode({
+      ...{ id: replica, storage: log, random, hardState, applied, config },
+      ...{ limits: limits ?? {}, emptiedFor: emptiedFor ?? null },
+    })
     log.cached = !this.alone
   }
 
@@ -190,8 +191,16 @@ export class Group {
     this.#raft.step(report)
   }
 
-  packet(message: Message): Packet {
-    return { range: this.#range, message }
+  /** Whether a snapshot of a leader of `term` would bring anything. */
+  wants(snapshot: SnapshotMeta, term: number): boolean {
+    return this.#raft.wants(snapshot, term)
+  }
+
+  /** Whether replica `id` was in the group once, and is not any more. */
+  isGone(id: number): boolean {
+    const { voters, outgoing, learners, learnersNext } = this.#config
+    if (id >= this.nextReplica || voters.length === 0) return false
+    return ![voters, outgoing, learners, learnersNext].some((ids) => ids.includes(id))
   }
 
   status(): Status {

@@ -1,50 +1,30 @@
 import { assert } from '../../base/assert.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { BatchAnswer, CommandBatch } from '../client/transport.ts'
-import type { Family, Write } from '../engine/engine.ts'
-import type { Entry as LogEntry, Message, Persisted, Ready } from '../raft/index.ts'
+import type {
+  ConfigChange,
+  ConfState,
+  Entry as LogEntry,
+  Message,
+  Persisted,
+  Ready,
+  SnapshotMeta,
+} from '../raft/index.ts'
 import type { RangeDescriptor, RangeObserver, Replica } from '../range/coprocessor.ts'
 import { decodeEntry, encodeEntry, type Run } from '../range/entry.ts'
 import type { Outcome, Range, RangeChild } from '../range/range.ts'
 import { configKey } from '../range/schema.ts'
+import type { Gathered } from './gathered.ts'
 import type { Asked, Group } from './group.ts'
 import type { StoreLimits } from './limits.ts'
 import { type Proposal, Proposals } from './proposals.ts'
-import { decodePlaces, encodeConfig } from './raft-schema.ts'
+import { decodePlaces, encodeConfig, encodePlaces, type Place } from './raft-schema.ts'
 import type { Service } from './service.ts'
 
-/** What a turn gathers from the ranges. */
-export interface Gathered {
-  /** For the next batch, by family. */
-  raft: Write[]
-  meta: Write[]
-  data: Write[]
-  /** Whose data it is. */
-  families: { family: Family; from: number; until: number }[]
-  /** The batch holds what a vote or an answer promises, or a client waits for: it is synced. */
-  sync: boolean
-  /** To be told once the batch has landed, in order. */
-  landings: Landing[]
-  /** What can be seen by now: all are observed, then all answered. */
-  shows: Show[]
-}
-
-export interface Landing {
-  host: Hosted
-  persisted: Persisted | null
-  promises: readonly Message[]
-  /** Index of the last entry whose writes are in the batch. */
-  applied: number
-}
-
-export interface Show {
-  observe(): void
-  answer(): void
-}
-
-/** What the store's loop needs of a range, whatever its service: all types are inside. */
+/** What the store's loop needs of a replica, whatever its service: all types are inside. */
 export interface Hosted {
-  readonly descriptor: RangeDescriptor
+  readonly id: string
+  readonly service: RangeDescriptor['service']
   readonly group: Group
   readonly halted: string | null
   readonly queued: number
@@ -52,9 +32,6 @@ export interface Hosted {
   readonly dueMs: number
   /** Takes what consensus brings; `proposes`: what is queued first. */
   advance(nowMs: number, gathered: Gathered, proposes: boolean): void
-  /** The batch of this landing is durable, as far as it was synced, and readable. */
-  landed(landing: Landing): void
-  send(message: Message): void
   /** Ends all that is queued or under way with this error. */
   abort(error: BrokerError): void
 }
@@ -96,7 +73,14 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   /** Applied and not shown, in order. */
   #unshown: Applied<Command, Response, Effect>[] = []
   #landedIndex: number
+  /** Batches under way that hold something of this replica. */
+  #landings = 0
+  /** Configurations of the group by the index from which they hold, from the landed one on. */
+  #configs: { index: number; config: ConfState }[]
   #reads: { index: number; run: (error: BrokerError | null) => void }[] = []
+  readonly #changes = new Map<number, { term: number; answer: (error: BrokerError | null) => void }>()
+  /** The group goes on without this replica. */
+  #removed = false
   #closed: BrokerError | null = null
 
   constructor(
@@ -112,6 +96,22 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#limits = limits
     this.#proposals = new Proposals(range, limits)
     this.#landedIndex = range.applied.index
+    this.#configs = [{ index: range.applied.index, config: group.config }]
+    group.log.snapshotMeta = () => this.snapshot()
+  }
+
+  get id(): string {
+    return this.range.latest.id
+  }
+
+  get service(): RangeDescriptor['service'] {
+    return this.range.latest.service
+  }
+
+  /** The state that the engine shows while no batch is under way, and its place in the log. */
+  snapshot(): SnapshotMeta | null {
+    const term = this.group.log.term(this.#landedIndex)
+    return term === null ? null : { index: this.#landedIndex, term, config: this.#configs[0]!.config }
   }
 
   get descriptor(): RangeDescriptor {
@@ -153,6 +153,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   }
 
   advance(nowMs: number, gathered: Gathered, proposes: boolean): void {
+    if (this.#closed !== null) return
     if (this.group.leads && proposes) {
       if (this.dueMs <= nowMs) this.#enqueueDue(nowMs)
       while (this.#mayPropose && this.#propose(nowMs)) {}
@@ -164,15 +165,25 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#compact(gathered)
   }
 
-  landed({ persisted, applied }: Landing): void {
-    if (persisted !== null) this.group.persisted(persisted)
-    if (applied <= this.#landedIndex) return
-    this.#landedIndex = applied
-    this.range.landed(applied)
+  /** Changes the group; `answer` is called when the change is in the log and committed, or is not. */
+  change(change: ConfigChange, places: readonly Place[], answer: (error: BrokerError | null) => void): void {
+    const error = this.#refusal()
+    if (error !== null) return answer(error)
+    const next = places.reduce((most, { replica }) => Math.max(most, replica + 1), this.group.nextReplica)
+    this.group.nextReplica = next
+    this.group.ask({ type: 'change', change, data: encodePlaces(places) }, (asked) => {
+      if (asked.type === 'refused') answer(new BrokerError(asked.code, asked.message))
+      else if (asked.type === 'accepted') this.#changes.set(asked.index, { term: asked.term, answer })
+    })
   }
 
-  send(message: Message): void {
-    this.#service.send(this.group, message)
+  /** Hands the leadership to a voter; it succeeds, or nothing changes. */
+  transfer(to: number, answer: (error: BrokerError | null) => void): void {
+    const error = this.#refusal()
+    if (error !== null) return answer(error)
+    this.group.ask({ type: 'transfer', to }, (asked) => {
+      answer(asked.type === 'refused' ? new BrokerError(asked.code, asked.message) : null)
+    })
   }
 
   abort(error: BrokerError): void {
@@ -287,15 +298,30 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       if (entry.type === 'config') this.#configured(entry, ready.configs[configs++]!.config, gathered)
       else this.#committed(entry, gathered)
     }
-    for (const message of ready.messages) this.send(message)
+    for (const message of ready.messages) this.#service.send(this, message)
+    const { persisted, afterPersist } = ready
     const applied = this.range.applied.index
-    if (ready.persisted === null && ready.afterPersist.length === 0 && applied === before) return
-    if (ready.persisted !== null) gathered.sync = true
-    if (ready.persisted === null && applied === before) {
-      for (const message of ready.afterPersist) this.send(message)
+    if (persisted === null && applied === before && (afterPersist.length === 0 || this.#landings === 0)) {
+      for (const message of afterPersist) this.#service.send(this, message)
       return
     }
-    gathered.landings.push({ host: this, persisted: ready.persisted, promises: ready.afterPersist, applied })
+    if (persisted !== null) gathered.sync = true
+    this.#landings++
+    gathered.landings.push(() => this.#landed(persisted, afterPersist, applied))
+  }
+
+  /** `applied`: the last entry whose writes have landed. */
+  #landed(persisted: Persisted | null, promises: readonly Message[], applied: number): void {
+    this.#landings--
+    if (this.#closed !== null) return
+    if (persisted !== null) this.group.persisted(persisted)
+    if (applied > this.#landedIndex) {
+      this.#landedIndex = applied
+      this.range.landed(applied)
+      while (this.#configs.length > 1 && this.#configs[1]!.index <= applied) this.#configs.shift()
+    }
+    for (const message of promises) this.#service.send(this, message)
+    this.#service.wake(this)
   }
 
   #ledBy(nowMs: number): void {
@@ -350,9 +376,9 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   #configured(entry: LogEntry, config: Ready['configs'][number]['config'], gathered: Gathered): void {
     const { group, range } = this
-    const places = decodePlaces(entry.data)
-    group.learnPlaces(places)
+    group.learnPlaces(decodePlaces(entry.data))
     group.configured(config)
+    this.#configs.push({ index: entry.index, config })
     const voters = new Set([...config.voters, ...config.outgoing])
     const ids = new Set([...voters, ...config.learners, ...config.learnersNext])
     const replicas: Replica[] = [...ids]
@@ -364,8 +390,16 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       })
     const outcome = range.applyReplicas(replicas)
     const { service, id } = range.latest
-    outcome.metaWrites.push({ type: 'put', key: configKey(service, id), value: encodeConfig(config) })
+    outcome.metaWrites.push({
+      type: 'put',
+      key: configKey(service, id),
+      value: encodeConfig(config, group.nextReplica),
+    })
     this.#keep(outcome, { committed: true, waits: false, proposal: null }, gathered)
+    const change = this.#changes.get(entry.index)
+    this.#changes.delete(entry.index)
+    change?.answer(change.term === entry.term ? null : lostChange(id))
+    if (!ids.has(group.replica)) this.#removed = true
   }
 
   /** The proposal of this store that became `entry`; one of another term at its place is lost. */
@@ -406,6 +440,9 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     for (const { committed, waits, outcome } of this.#unshown) {
       if (!committed || (waits && outcome.index > this.#landedIndex)) break
       count++
+    }
+    if (this.#removed && count === this.#unshown.length) {
+      gathered.shows.push({ observe: NO_ANSWER, answer: () => this.#service.remove(this) })
     }
     if (count === 0) return
     for (const applied of this.#unshown.splice(0, count)) {
@@ -454,6 +491,11 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   #failUnderWay(error: BrokerError): void {
     const lost = [...this.#underWay.values()]
     this.#underWay.clear()
+    for (const { answer } of this.#changes.values()) answer(error)
+    this.#changes.clear()
     for (const { proposal } of lost) this.#proposals.fail(proposal, error)
   }
 }
+
+const lostChange = (range: string): BrokerError =>
+  new BrokerError('NOT_LEADER', `Range "${range}" has another entry in the place of this change`)

@@ -1,5 +1,7 @@
 import { BrokerError } from '../../base/errors.ts'
 import type { ConfigChange, ConfState, Entry, HardState, MemberChange } from '../raft/index.ts'
+import type { RangeDescriptor } from '../range/coprocessor.ts'
+import { decodeDescriptor, encodeDescriptor } from '../range/schema.ts'
 import { ByteReader, ByteWriter } from '../range/wire.ts'
 
 /**
@@ -7,6 +9,7 @@ import { ByteReader, ByteWriter } from '../range/wire.ts'
  *
  *     rangeId 0x00 'e' index u64 BE   -> entry
  *     rangeId 0x00 's'                -> hard state, and where the log was compacted to
+ *     rangeId 0x00 'g'                -> the highest number of a replica that was here and is gone for ever
  */
 const encoder = new TextEncoder()
 const TYPES = ['command', 'config', 'empty'] as const
@@ -120,8 +123,15 @@ function expectFormat(format: number): void {
   throw new BrokerError('STORAGE_FAILED', `Cannot read a log of format ${format}: it is not known here`)
 }
 
-/** The configuration of a group, in family `meta` beside its descriptor. */
-export function encodeConfig({ voters, outgoing, learners, learnersNext, autoLeave }: ConfState): Uint8Array {
+/** Where a replica is. */
+export interface Place {
+  replica: number
+  store: string
+}
+
+/** The configuration of a group, in family `meta` beside its descriptor. No replica has had a number from `next` on. */
+export function encodeConfig(config: ConfState, next: number): Uint8Array {
+  const { voters, outgoing, learners, learnersNext, autoLeave } = config
   const writer = new ByteWriter(64)
   writer.u8(FORMAT)
   for (const ids of [voters, outgoing, learners, learnersNext]) {
@@ -129,20 +139,65 @@ export function encodeConfig({ voters, outgoing, learners, learnersNext, autoLea
     for (const id of ids) writer.varint(id)
   }
   writer.u8(autoLeave ? 1 : 0)
+  writer.varint(next)
   return writer.finish()
 }
 
-export function decodeConfig(bytes: Uint8Array): ConfState {
+export function decodeConfig(bytes: Uint8Array): { config: ConfState; next: number } {
   const reader = new ByteReader(bytes)
   expectFormat(reader.u8())
   const ids = () => Array.from({ length: reader.varint() }, () => reader.varint())
   const config = { voters: ids(), outgoing: ids(), learners: ids(), learnersNext: ids(), autoLeave: reader.u8() === 1 }
+  const next = reader.varint()
   reader.end()
-  return config
+  return { config, next }
+}
+
+export function goneKey(range: string): Uint8Array {
+  return encoder.encode(`${range}\0g`)
+}
+
+export function encodeGone(replica: number): Uint8Array {
+  const writer = new ByteWriter(8)
+  writer.varint(replica)
+  return writer.finish()
+}
+
+export function decodeGone(bytes: Uint8Array): number {
+  return new ByteReader(bytes).varint()
+}
+
+/** A replica that waits for its first state, or for another one in place of what it had; in family `meta`. */
+export interface NewcomerRecord {
+  replica: number
+  /** See {@link RaftOptions.emptiedFor}. */
+  emptiedFor: { index: number; term: number } | null
+  /** As it was told, or as it was before. */
+  descriptor: RangeDescriptor
+}
+
+export function encodeNewcomer({ replica, emptiedFor, descriptor }: NewcomerRecord): Uint8Array {
+  const writer = new ByteWriter(128)
+  writer.u8(FORMAT)
+  writer.varint(replica)
+  writer.varint(emptiedFor?.index ?? 0)
+  writer.varint(emptiedFor?.term ?? 0)
+  writer.bytes(encodeDescriptor(descriptor))
+  return writer.finish()
+}
+
+export function decodeNewcomer(bytes: Uint8Array): NewcomerRecord {
+  const reader = new ByteReader(bytes)
+  expectFormat(reader.u8())
+  const replica = reader.varint()
+  const emptiedFor = { index: reader.varint(), term: reader.varint() }
+  const descriptor = decodeDescriptor(reader.bytes())
+  reader.end()
+  return { replica, emptiedFor: emptiedFor.index === 0 ? null : emptiedFor, descriptor }
 }
 
 /** What a `config` entry carries for the range: where the replicas are that it brings in. */
-export function encodePlaces(places: readonly { replica: number; store: string }[]): Uint8Array {
+export function encodePlaces(places: readonly Place[]): Uint8Array {
   const writer = new ByteWriter(64)
   writer.varint(places.length)
   for (const { replica, store } of places) {
@@ -153,7 +208,7 @@ export function encodePlaces(places: readonly { replica: number; store: string }
 }
 
 /** Of an entry by which a leader leaves a joint configuration: no bytes, no places. */
-export function decodePlaces(bytes: Uint8Array): { replica: number; store: string }[] {
+export function decodePlaces(bytes: Uint8Array): Place[] {
   if (bytes.length === 0) return []
   const reader = new ByteReader(bytes)
   const places = Array.from({ length: reader.varint() }, () => ({ replica: reader.varint(), store: reader.text() }))

@@ -1,34 +1,45 @@
+import { crc32 } from 'node:zlib'
 import { assert } from '../../base/assert.ts'
 import type { Random } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { BatchAnswer, CommandBatch, QueryAnswer, QueryRequest, RangeTransport } from '../client/transport.ts'
-import { compareBytes, within } from '../engine/bytes.ts'
-import type { Engine, Write } from '../engine/engine.ts'
-import type { Message, RaftLimits } from '../raft/index.ts'
+import { overlaps, subtract, within } from '../engine/bytes.ts'
+import type { Bounds, Engine, Write } from '../engine/engine.ts'
+import { type Message, NO_CONFIG, type RaftLimits, type ReplicaId } from '../raft/index.ts'
 import { engineReader } from '../range/boundary.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
-import { FIRST_INDEX, Range, type RangeChild } from '../range/range.ts'
-import {
-  afterPrefix,
-  answersOf,
-  appliedKey,
-  configKey,
-  decodeApplied,
-  decodeDescriptor,
-  decodeMark,
-  descriptorKey,
-  encodeApplied,
-  encodeDescriptor,
-  recordOf,
-  servicePrefix,
-  streamOf,
-} from '../range/schema.ts'
+import { Range, type RangeChild } from '../range/range.ts'
+import { afterPrefix, newcomerKey } from '../range/schema.ts'
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
-import { Group, type Packet } from './group.ts'
+import {
+  emptyRange,
+  type FamilyWrite,
+  FIRST_KEY,
+  findMarker,
+  LATE_KEY,
+  recordsPrefix,
+  SNAPSHOT_LIMITS,
+  type SnapshotOffer,
+  SnapshotReceiver,
+} from '../snapshot/index.ts'
+import { Group } from './group.ts'
 import { type Hosted, RangeHost } from './host.ts'
 import type { StoreLimits } from './limits.ts'
-import { decodeConfig } from './raft-schema.ts'
-import { configOf, RangeLog } from './range-log.ts'
+import { NewcomerHost, newcomerRecord } from './newcomer.ts'
+import type { Packet } from './packet.ts'
+import { decodeGone, encodeGone, encodeState, goneKey, type NewcomerRecord, stateKey } from './raft-schema.ts'
+import { RangeLog } from './range-log.ts'
+import type { Admission } from './snapshots.ts'
+import {
+  type Beginning,
+  beginRanges,
+  FIRST_TERM,
+  loadRange,
+  loadRanges,
+  loadStreams,
+  type StoredRange,
+  storedConfig,
+} from './stored.ts'
 
 /** What a service's ranges need of their store. */
 export interface ServiceContext {
@@ -41,29 +52,21 @@ export interface ServiceContext {
   decodeAlways: boolean
   random: Random
   now(): number
+  /** Monotonic ms. */
+  monotonic(): number
   send(store: string, packet: Packet): void
+  /** The leader at `host` wants a replica to have its state. */
+  requestSnapshot(host: RangeHost<never, never, never, never, never>, to: ReplicaId, store: string): void
+  cancelSnapshots(host: Hosted, reason: string): void
+  /** Keys of ranges that are being installed on this store. */
+  arriving(): Iterable<RangeDescriptor>
+  /** For the next batch, after everything else. */
+  writeLast(writes: readonly FamilyWrite[]): void
   /** This range has something queued. */
   wake(host: Hosted): void
   schedule(callback: () => void): void
   /** Why this store takes nothing any more; null while it does. */
   refusal(): BrokerError | null
-}
-
-/** Term of the state that a range begins with. */
-const FIRST_TERM = 1
-
-/** What a service begins with where nothing is stored. */
-export interface Beginning {
-  /** Where its key space is cut. */
-  splits: readonly Uint8Array[]
-  /** The voters; the same on all of them. None: its ranges come from elsewhere. */
-  stores: readonly string[]
-}
-
-interface StoredRange {
-  descriptor: RangeDescriptor
-  applied: RangeChild['applied']
-  log: RangeLog
 }
 
 /**
@@ -77,6 +80,7 @@ export class Service<Command, Response, Query, Answer, Effect>
   readonly observer: RangeObserver<Effect>
   readonly #context: ServiceContext
   readonly #hosts = new Map<string, RangeHost<Command, Response, Query, Answer, Effect>>()
+  readonly #newcomers = new Map<string, NewcomerHost>()
 
   constructor(
     coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>,
@@ -96,8 +100,22 @@ export class Service<Command, Response, Query, Answer, Effect>
     return this.#hosts.values()
   }
 
-  host(range: string): Hosted | undefined {
+  /** Newcomers too. */
+  *replicas(): Iterable<Hosted> {
+    yield* this.#hosts.values()
+    yield* this.#newcomers.values()
+  }
+
+  replica(range: string): Hosted | undefined {
+    return this.#hosts.get(range) ?? this.#newcomers.get(range)
+  }
+
+  host(range: string): RangeHost<Command, Response, Query, Answer, Effect> | undefined {
     return this.#hosts.get(range)
+  }
+
+  wake(host: Hosted): void {
+    this.#context.wake(host)
   }
 
   /**
@@ -105,9 +123,14 @@ export class Service<Command, Response, Query, Answer, Effect>
    * and `raft`.
    */
   open({ splits, stores }: Beginning, meta: Write[], raft: Write[]): void {
-    const stored = this.#load(meta, raft)
-    if (stored.length === 0 && stores.length > 0) this.#create(splits, stores, stored, meta, raft)
-    for (const each of stored) this.#openRange(each)
+    const { engine } = this.#context
+    const { service } = this.coprocessor
+    const { ranges, newcomers } = loadRanges(engine, service, meta, raft)
+    if (ranges.length === 0 && newcomers.length === 0) {
+      ranges.push(...beginRanges(engine, service, { splits, stores }, meta, raft))
+    }
+    for (const each of newcomers) this.#openNewcomer(each)
+    for (const each of ranges) this.#openRange(each)
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
       this.#context.wake(host)
@@ -132,9 +155,81 @@ export class Service<Command, Response, Query, Answer, Effect>
   }
 
   /** Sends a raft message to where its replica is; without a place it is lost, as any message may be. */
-  send(group: Group, message: Message): void {
-    const store = group.storeOf(message.to)
-    if (store !== undefined) this.#context.send(store, group.packet(message))
+  send(host: RangeHost<Command, Response, Query, Answer, Effect>, message: Message): void {
+    const store = host.group.storeOf(message.to)
+    if (store === undefined) return
+    if (message.type === 'snapshot') this.#context.requestSnapshot(host as never, message.to, store)
+    else this.#context.send(store, { type: 'raft', range: host.id, message })
+  }
+
+  /** Who knows a range tells of it: this store may be one of its places, and not know it yet. */
+  meet(descriptor: RangeDescriptor): void {
+    const { engine, storeId } = this.#context
+    const own = descriptor.replicas.find(({ store }) => store === storeId)
+    if (own === undefined) return
+    const here = this.replica(descriptor.id)
+    if (here !== undefined) {
+      // A newer replica of the same range here proves that the one before was removed.
+      if (here.group.replica < own.replica) this.remove(here)
+      return
+    }
+    const gone = engine.get('raft', goneKey(descriptor.id))
+    if (gone !== undefined && decodeGone(gone) >= own.replica) return
+    if (this.#covering(descriptor).length > 0) return
+    const { log } = RangeLog.begin(engine, descriptor.id, 0, 0)
+    this.#addNewcomer(descriptor, own.replica, log, null, false)
+  }
+
+  /** Takes this replica away for ever: it is no part of its group any more. */
+  remove(host: Hosted): void {
+    const { id, group } = host
+    if (this.replica(id) !== host) return
+    this.#takeDown(host, 'was removed from its group')
+    const range = this.#boundsOf(host)
+    const writes: FamilyWrite[] = []
+    // Another replica may hold some of its keys by now: a child of a split, or who came after a merge.
+    for (const { start = FIRST_KEY, end = LATE_KEY } of subtract(range, this.#covering(range))) {
+      writes.push({ family: this.coprocessor.service, write: { type: 'deleteRange', start, end } })
+    }
+    const records = recordsPrefix(this.coprocessor.service, id)
+    writes.push({ family: 'meta', write: { type: 'deleteRange', start: records, end: afterPrefix(records)! } })
+    for (const write of group.log.remove()) writes.push({ family: 'raft', write })
+    writes.push({ family: 'raft', write: { type: 'put', key: goneKey(id), value: encodeGone(group.replica) } })
+    this.#context.writeLast(writes)
+  }
+
+  /** Takes a replica down for the state that is offered. */
+  admit(offer: SnapshotOffer): Admission | 'needless' | { refused: string } {
+    const { descriptor, snapshot, to, term } = offer
+    const host = this.replica(descriptor.id)
+    if (host === undefined || host.group.replica !== to) return { refused: 'there is no such replica' }
+    if (!host.group.wants(snapshot, term)) return 'needless'
+    const covering = this.#covering(descriptor, host)
+    if (covering.length > 0) return { refused: 'another replica holds some of its keys' }
+    this.#takeDown(host, 'is being replaced by a snapshot')
+    const { log } = host.group
+    const hardState = { ...log.hardState, commit: 0 }
+    const first = log.restart(0, 0, hardState)
+    const state = { hardState: { ...hardState, commit: snapshot.index }, compacted: snapshot }
+    const receiver = new SnapshotReceiver({
+      ...{ offer, limits: SNAPSHOT_LIMITS, checksum: crc32, nowMs: this.#context.monotonic() },
+      boundaries: host instanceof RangeHost ? [this.#boundsOf(host)] : [],
+      firstWrites: [
+        ...first.map((write): FamilyWrite => ({ family: 'raft', write })),
+        newcomerRecord(descriptor, to, snapshot),
+      ],
+      lastWrites: [
+        { family: 'raft', write: { type: 'put', key: stateKey(descriptor.id), value: encodeState(state) } },
+        { family: 'meta', write: { type: 'delete', key: newcomerKey(descriptor.service, descriptor.id) } },
+      ],
+    })
+    return {
+      receiver,
+      ended: (outcome) => {
+        if (outcome === 'emptied') this.#addNewcomer(descriptor, to, log, snapshot, true)
+        else this.#reopen(descriptor.id)
+      },
+    }
   }
 
   close(): void {
@@ -210,89 +305,86 @@ export class Service<Command, Response, Query, Answer, Effect>
       { coprocessor: this.coprocessor, descriptor, applied, landed, codec, limits: streamLimits },
       streams,
     )
-    if (streams === undefined) this.#loadStreams(range)
+    if (streams === undefined) loadStreams(engine, range)
     const own = descriptor.replicas.find(({ store }) => store === storeId)
     assert(own !== undefined, `Store "${storeId}" is a replica of range "${id}", which is in its folder`)
-    const stored = engine.get('meta', configKey(service, id))
-    const config = stored === undefined ? configOf(descriptor.replicas) : decodeConfig(stored)
+    const { config, next } = storedConfig(engine, descriptor)
     const group = new Group({
-      ...{ range: id, replica: own.replica, replicas: descriptor.replicas, log, config, applied: applied.index },
-      ...{ random, limits: raftLimits },
+      ...{ replica: own.replica, replicas: descriptor.replicas, log, config, nextReplica: next },
+      ...{ applied: applied.index, random, limits: raftLimits },
     })
     const host = new RangeHost(this, range, group, limits)
     this.#hosts.set(id, host)
     return host
   }
 
-  #load(meta: Write[], raft: Write[]): StoredRange[] {
-    const { engine } = this.#context
-    const { service } = this.coprocessor
-    const prefix = servicePrefix(service)
-    const cursor = engine.cursor('meta', { start: prefix, end: afterPrefix(prefix) })
-    const found: StoredRange[] = []
-    while (cursor.next()) {
-      if (recordOf(cursor.key, service).kind !== 'd') continue
-      const descriptor = decodeDescriptor(cursor.value)
-      const applied = engine.get('meta', appliedKey(service, descriptor.id))
-      assert(applied !== undefined, `Range "${descriptor.id}" has no applied state`)
-      found.push(this.#withLog(descriptor, decodeApplied(applied), meta, raft))
-    }
-    cursor.close()
-    return found
+  #reopen(id: string): void {
+    const host = this.#openRange(loadRange(this.#context.engine, this.coprocessor.service, id))
+    this.observer.opened(host.descriptor, host.range.reader)
+    this.#context.wake(host)
   }
 
-  /** A folder of before there were logs has none: its log begins with what was applied. */
-  #withLog(descriptor: RangeDescriptor, stored: RangeChild['applied'], meta: Write[], raft: Write[]): StoredRange {
+  #addNewcomer(
+    descriptor: RangeDescriptor,
+    replica: ReplicaId,
+    log: RangeLog,
+    emptiedFor: { index: number; term: number } | null,
+    known: boolean,
+  ): void {
+    const { random, raftLimits } = this.#context
+    const group = new Group({
+      ...{ replica, replicas: descriptor.replicas, log, config: NO_CONFIG, nextReplica: 0, emptiedFor },
+      ...{ applied: 0, random, limits: raftLimits },
+    })
+    const send = (message: Message) => {
+      const store = group.storeOf(message.to)
+      if (store !== undefined) this.#context.send(store, { type: 'raft', range: descriptor.id, message })
+    }
+    const host = new NewcomerHost({ descriptor, group, emptiedFor, send, wake: (each) => this.wake(each) }, known)
+    this.#newcomers.set(descriptor.id, host)
+    this.wake(host)
+  }
+
+  /** Nobody hears of this replica any more. */
+  #takeDown(host: Hosted, why: string): void {
+    this.#context.cancelSnapshots(host, `the replica ${why}`)
+    host.abort(new BrokerError('REPLICA_GONE', `The replica of range "${host.id}" on this store ${why}`))
+    if (this.#hosts.delete(host.id) && host instanceof RangeHost) this.observer.closed(host.descriptor)
+    this.#newcomers.delete(host.id)
+  }
+
+  #boundsOf(host: Hosted): Bounds {
+    const { start, end } = host instanceof RangeHost ? host.range.latest : (host as NewcomerHost).descriptor
+    return { start, end }
+  }
+
+  /** What other replicas here hold of these keys, or are being given. */
+  #covering(bounds: Bounds, but: Hosted | null = null): Bounds[] {
+    const covering: Bounds[] = []
+    for (const host of this.#hosts.values()) {
+      if (host !== but && overlaps(host.range.latest, bounds)) covering.push(host.range.latest)
+      // A split that is not on disk yet still has keys of its child.
+      if (host !== but && host.descriptor !== host.range.latest && overlaps(host.descriptor, bounds)) {
+        covering.push(host.descriptor)
+      }
+    }
+    for (const arriving of this.#context.arriving()) {
+      if (arriving.service === this.coprocessor.service && overlaps(arriving, bounds)) covering.push(arriving)
+    }
+    return covering
+  }
+
+  #openNewcomer({ replica, emptiedFor, descriptor }: NewcomerRecord): void {
     const { engine } = this.#context
     const { id, service } = descriptor
+    const marker = findMarker(engine, service, id)
+    // An installation that was not ended: what it had begun is taken away again, and its own record kept.
+    if (marker !== null) {
+      this.#context.writeLast([...emptyRange(descriptor, marker), newcomerRecord(descriptor, replica, emptiedFor)])
+    }
     const log = RangeLog.open(engine, id)
-    if (log !== null) return { descriptor, applied: stored, log }
-    const applied = { ...stored, index: Math.max(FIRST_INDEX, stored.index) }
-    meta.push({ type: 'put', key: appliedKey(service, id), value: encodeApplied(applied) })
-    const begun = RangeLog.begin(engine, id, applied.index, FIRST_TERM)
-    raft.push(...begun.writes)
-    return { descriptor, applied, log: begun.log }
-  }
-
-  #loadStreams(range: Range<Command, Response, Query, Answer, Effect>): void {
-    const { id, service } = range.descriptor
-    const end = appliedKey(service, id).slice(0, -1)
-    const cursor = this.#context.engine.cursor('meta', { start: end, end: afterPrefix(end) })
-    while (cursor.next()) {
-      const { kind, rest } = recordOf(cursor.key, service)
-      if (kind === 's') range.streams.load(streamOf(rest), decodeMark(cursor.value))
-      if (kind !== 'w') continue
-      const { stream, first } = answersOf(rest)
-      range.streams.loadAnswers(stream, first, cursor.value)
-    }
-    cursor.close()
-  }
-
-  #create(
-    splits: readonly Uint8Array[],
-    stores: readonly string[],
-    found: StoredRange[],
-    meta: Write[],
-    raft: Write[],
-  ): void {
-    const { service } = this.coprocessor
-    const keys = [...splits].sort(compareBytes)
-    const applied = { index: FIRST_INDEX, nowMs: 0, hash: 0 }
-    for (let i = 0; i <= keys.length; i++) {
-      const descriptor: RangeDescriptor = {
-        id: `${service}-${i + 1}`,
-        service,
-        epoch: { version: 1, confVersion: 1 },
-        start: keys[i - 1],
-        end: keys[i],
-        replicas: stores.map((store, i) => ({ store, replica: i + 1, role: 'voter' })),
-      }
-      meta.push({ type: 'put', key: descriptorKey(service, descriptor.id), value: encodeDescriptor(descriptor) })
-      meta.push({ type: 'put', key: appliedKey(service, descriptor.id), value: encodeApplied(applied) })
-      const { log, writes } = RangeLog.begin(this.#context.engine, descriptor.id, FIRST_INDEX, FIRST_TERM)
-      raft.push(...writes)
-      found.push({ descriptor, applied, log })
-    }
+    assert(log !== null, `The newcomer of range "${id}" has a log`)
+    this.#addNewcomer(descriptor, replica, log, emptiedFor, true)
   }
 
   #notFound(which: string): BrokerError {

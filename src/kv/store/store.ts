@@ -8,15 +8,22 @@ import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import type { RangeClient } from '../client/client.ts'
 import { type ClientLimits, RoutedClient } from '../client/routed-client.ts'
 import type { RangeTransport } from '../client/transport.ts'
-import { type Batch, type Engine, FAMILIES } from '../engine/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import type { RaftLimits } from '../raft/index.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
-import type { Packet } from './group.ts'
-import type { Gathered, Hosted, Landing } from './host.ts'
+import type { FamilyWrite } from '../snapshot/index.ts'
+import { Correspondence } from './correspondence.ts'
+import { collectStore, type RangeStats, statsOf } from './figures.ts'
+import { type Gathered, hasWrites, inFamilies, nothingGathered } from './gathered.ts'
+import type { Hosted } from './host.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
+import type { Packet } from './packet.ts'
 import { judgePressure, PRESSURE_LIMITS, type PressureLimits } from './pressure.ts'
-import { type Beginning, Service } from './service.ts'
+import { memberChanges, type ReplicaChange } from './replica-change.ts'
+import { Service } from './service.ts'
+import { Snapshots } from './snapshots.ts'
+import type { Beginning } from './stored.ts'
 
 export interface StoreOptions {
   engine: Engine
@@ -36,6 +43,8 @@ export interface StoreOptions {
   raftLimits?: Partial<RaftLimits>
   /** Takes packets for other stores; may lose, delay and repeat them. Default: there is no other store. */
   send?: (store: string, packets: readonly Packet[]) => void
+  /** Of all snapshots that are sent. Default 64 MiB. */
+  snapshotBytesPerSecond?: number
 }
 
 export interface ServeOptions<Command> {
@@ -46,28 +55,14 @@ export interface ServeOptions<Command> {
   clientLimits?: Partial<ClientLimits>
 }
 
-export interface RangeStats {
-  descriptor: RangeDescriptor
-  /** Index of the last entry applied. */
-  index: number
-  hash: number
-  /** Commands and bytes under way. */
-  commands: number
-  bytes: number
-  streams: number
-  halted: string | null
-  leads: boolean
-  term: number
-  /** Bytes of the log entries kept. */
-  logBytes: number
-}
-
 type AnyService = Service<never, unknown, never, unknown, unknown>
 
 /** Longest sleep until timed work: a wall clock that jumps is noticed then. */
 const DUE_WAIT_MS_MAX = 60_000
 const WATCH_MS = 1_000
 
+/** Bandwidth of all snapshots that are sent. */
+const SNAPSHOT_BYTES_PER_SECOND = 64 * 1024 * 1024
 /** Raft's unit of time. */
 const TICK_MS = 100
 
@@ -93,8 +88,10 @@ export class Store implements MetricSource {
   #calls: (() => void)[] = []
   #ready = new Set<Hosted>()
   /** For the next batch. */
-  #gathered: Gathered = nothing()
-  readonly #outgoing = new Map<string, Packet[]>()
+  #gathered: Gathered = nothingGathered()
+  readonly #others: Correspondence
+  readonly #snapshots: Snapshots
+  #stopPump: (() => void) | null = null
   #stopTicks: (() => void) | null = null
   #scheduled = false
   #writing = false
@@ -115,6 +112,25 @@ export class Store implements MetricSource {
     this.#clock = options.clock
     this.#limits = { ...STORE_LIMITS, ...options.limits }
     this.#defer = options.defer ?? ((callback) => void setImmediate(callback))
+    this.#snapshots = new Snapshots({
+      engine: options.engine,
+      log: options.log,
+      now: () => options.clock.monotonic(),
+      send: (store, service, toSender, message) =>
+        this.#others.send(store, { type: 'snapshot', service, toSender, message }),
+      admit: (offer) => this.#services.get(offer.descriptor.service)?.admit(offer) ?? { refused: 'no such service' },
+      wake: (host) => (host === null ? this.#schedule() : this.#wake(host)),
+      bytesPerSecond: options.snapshotBytesPerSecond ?? SNAPSHOT_BYTES_PER_SECOND,
+    })
+    this.#others = new Correspondence({
+      snapshots: this.#snapshots,
+      send: options.send ?? (() => {}),
+      replica: (range) => this.#replicaOf(range),
+      informed: (range) => this.#hostOf(range),
+      wake: (host) => this.#wake(host),
+      meet: (descriptor) => this.#services.get(descriptor.service)?.meet(descriptor),
+      remove: (host) => this.#services.get(host.service)?.remove(host),
+    })
     if (options.engine.stats().pressure !== undefined) this.#watch()
   }
 
@@ -152,7 +168,12 @@ export class Store implements MetricSource {
       streamLimits: this.#options.streamLimits ?? {},
       raftLimits: this.#options.raftLimits ?? {},
       random: this.#options.random,
-      send: (store, packet) => this.#send(store, packet),
+      monotonic: () => this.#clock.monotonic(),
+      send: (store, packet) => this.#others.send(store, packet),
+      requestSnapshot: (host, to, store) => this.#snapshots.request(host, to, store),
+      cancelSnapshots: (host, reason) => this.#snapshots.cancel(host, reason),
+      arriving: () => this.#snapshots.arriving(),
+      writeLast: (writes) => this.#writeLast(writes),
       codec: this.#engine.persistent ? ANSWERS : null,
       decodeAlways: this.#options.decodeAlways ?? false,
       now: () => this.#clock.now(),
@@ -183,23 +204,7 @@ export class Store implements MetricSource {
 
   ranges(): RangeStats[] {
     const stats: RangeStats[] = []
-    for (const service of this.#services.values()) {
-      for (const { range, descriptor, halted, load, group } of service.hosts) {
-        const { index, hash } = range.applied
-        const { leads, term, log } = group
-        stats.push({
-          descriptor,
-          index,
-          hash,
-          ...load,
-          streams: range.streams.size,
-          halted,
-          leads,
-          term,
-          logBytes: log.bytes,
-        })
-      }
-    }
+    for (const service of this.#services.values()) for (const host of service.hosts) stats.push(statsOf(host))
     return stats
   }
 
@@ -215,22 +220,7 @@ export class Store implements MetricSource {
   }
 
   collect(sink: MetricSink): void {
-    const { batches, syncs, bytes } = this.#engine.stats()
-    sink.counter('flockmq_store_batches_total', 'Batches written to the storage engine', batches)
-    sink.counter('flockmq_store_syncs_total', 'Batches that waited for the disk', syncs)
-    for (const family of FAMILIES) {
-      sink.gauge('flockmq_store_bytes', 'Bytes of keys and values', bytes[family], { family })
-    }
-    for (const { descriptor, index, commands, bytes: queued, halted, leads, term, logBytes } of this.ranges()) {
-      const labels = { range: descriptor.id }
-      sink.counter('flockmq_range_entries_total', 'Entries applied', index, labels)
-      sink.gauge('flockmq_range_queued_commands', 'Commands under way', commands, labels)
-      sink.gauge('flockmq_range_queued_bytes', 'Bytes of commands under way', queued, labels)
-      sink.gauge('flockmq_range_leader', '1 where this node leads the range', leads ? 1 : 0, labels)
-      sink.gauge('flockmq_range_term', 'Term of the range', term, labels)
-      sink.gauge('flockmq_range_log_bytes', 'Bytes of log entries kept', logBytes, labels)
-      sink.gauge('flockmq_range_halted', '1 where the range is halted', halted === null ? 0 : 1, labels)
-    }
+    collectStore(sink, this.#engine.stats(), this.ranges(), this.#snapshots.counts)
   }
 
   /** Takes nothing more, ends what is queued, then closes clients and observers. The engine stays open. */
@@ -256,13 +246,40 @@ export class Store implements MetricSource {
   /** Takes packets of another store. What concerns no range here is lost. */
   receive(from: string, packets: readonly Packet[]): void {
     if (this.#state === 'closed' || this.#state === 'failed') return
-    for (const { range, message } of packets) {
+    for (const packet of packets) this.#others.take(from, packet)
+    this.#schedule()
+  }
+
+  /**
+   * Changes who the replicas of a range are, which this store must lead. New voters must have been learners that have
+   * caught up. Settled when the change is committed; where it took more than one voter, the group leaves the configuration
+   * between by itself.
+   */
+  change(range: string, changes: readonly ReplicaChange[]): Promise<void> {
+    return new Promise((resolve, reject) => {
       const host = this.#hostOf(range)
-      if (host === undefined) continue
-      host.group.heardFrom(message.from, from)
-      host.group.step({ type: 'message', message })
+      if (host === undefined) return reject(this.#unknown(range))
+      const { members, places } = memberChanges(host.range.latest, host.group.nextReplica, changes)
+      host.change({ members, leave: 'auto' }, places, (error) => (error === null ? resolve() : reject(error)))
       this.#wake(host)
-    }
+    })
+  }
+
+  /** Hands the leadership of a range to its voter on another store; settled when this one leads no more. */
+  transfer(range: string, store: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const host = this.#hostOf(range)
+      const to = host?.descriptor.replicas.find((replica) => replica.store === store)
+      if (host === undefined || to === undefined) return reject(this.#unknown(range))
+      host.transfer(to.replica, (error) => (error === null ? resolve() : reject(error)))
+      this.#wake(host)
+    })
+  }
+
+  #writeLast(writes: readonly FamilyWrite[]): void {
+    for (const write of writes) this.#gathered.last.push(write)
+    this.#gathered.sync = true
+    this.#schedule()
   }
 
   /** Looks at the disk once a second. */
@@ -299,10 +316,11 @@ export class Store implements MetricSource {
     const calls = this.#calls
     this.#calls = []
     for (const callback of calls) callback()
-    if (this.#writing || this.#state === 'closed' || this.#state === 'failed') return
+    if (this.#state === 'closed' || this.#state === 'failed') return
     const nowMs = this.#clock.now()
-    if (this.#dueFired) this.#wakeDue(nowMs)
+    if (this.#dueFired && !this.#writing) this.#wakeDue(nowMs)
     this.#advance(nowMs, true)
+    if (this.#snapshots.busy) this.#pump()
     this.#writeGathered()
     this.#afterTurn()
   }
@@ -322,7 +340,7 @@ export class Store implements MetricSource {
       for (const show of shows) show.observe()
       for (const show of shows) show.answer()
     }
-    this.#sendOutgoing()
+    this.#others.flush()
   }
 
   #advanceRange(host: Hosted, nowMs: number, proposes: boolean): void {
@@ -330,19 +348,28 @@ export class Store implements MetricSource {
     const { data } = this.#gathered
     const from = data.length
     host.advance(nowMs, this.#gathered, proposes)
-    this.#gathered.families.push({ family: host.descriptor.service, until: data.length, from })
+    if (data.length > from) this.#gathered.families.push({ family: host.service, until: data.length, from })
     if (host.queued > 0) this.#ready.add(host)
     if (host.halted !== null && !wasHalted) {
-      this.#options.log.error({ range: host.descriptor.id, reason: host.halted }, 'A range is halted')
+      this.#options.log.error({ range: host.id, reason: host.halted }, 'A range is halted')
     }
     if (!host.group.alone && !host.group.quiescent) this.#startTicks()
+  }
+
+  #pump(): void {
+    if (!this.#writing) this.#snapshots.begin()
+    this.#snapshots.pump(this.#gathered)
+    this.#others.flush()
+    this.#stopPump?.()
+    const waitMs = this.#snapshots.waitMs()
+    this.#stopPump = waitMs === null ? null : this.#clock.after(waitMs, () => this.#schedule())
   }
 
   #writeGathered(): void {
     const gathered = this.#gathered
     if (this.#writing || !hasWrites(gathered)) return
     const { landings } = gathered
-    this.#gathered = nothing()
+    this.#gathered = nothingGathered()
     this.#writing = true
     this.#engine.write({ writes: inFamilies(gathered), sync: gathered.sync }).then(
       () => this.#landed(landings),
@@ -350,21 +377,17 @@ export class Store implements MetricSource {
     )
   }
 
-  #landed(landings: readonly Landing[]): void {
+  #landed(landings: readonly (() => void)[]): void {
     this.#writing = false
     if (this.#state === 'closed') return
-    for (const landing of landings) {
-      landing.host.landed(landing)
-      for (const message of landing.promises) landing.host.send(message)
-      this.#ready.add(landing.host)
-    }
+    for (const landing of landings) landing()
     // At once: who waits for this batch shall not wait for the next turn too. What is new may gather until then.
     this.#advance(this.#clock.now(), false)
     this.#afterTurn()
   }
 
   #afterTurn(): void {
-    this.#setDueTimer()
+    if (!this.#writing) this.#setDueTimer()
     if (!this.#writing && (hasWrites(this.#gathered) || this.#ready.size > 0)) this.#schedule()
     else if (this.#calls.length > 0) this.#schedule()
     if (!this.#busy()) for (const resolve of this.#idle.splice(0)) resolve()
@@ -378,7 +401,7 @@ export class Store implements MetricSource {
     this.#failure = new BrokerError('STORAGE_FAILED', message, { cause: error })
     this.#options.log.error({ err: error }, 'A write failed: the store stops')
     this.#stopTimers()
-    for (const service of this.#services.values()) for (const host of service.hosts) host.abort(this.#failure)
+    for (const service of this.#services.values()) for (const host of service.replicas()) host.abort(this.#failure)
     for (const resolve of this.#idle.splice(0)) resolve()
     this.#options.fatal?.(error)
   }
@@ -422,25 +445,20 @@ export class Store implements MetricSource {
     })
   }
 
-  #hostOf(range: string): Hosted | undefined {
+  #replicaOf(range: string): Hosted | undefined {
     for (const service of this.#services.values()) {
-      const host = service.host(range)
+      const host = service.replica(range)
       if (host !== undefined) return host
     }
     return undefined
   }
 
-  #send(store: string, packet: Packet): void {
-    const packets = this.#outgoing.get(store)
-    if (packets === undefined) this.#outgoing.set(store, [packet])
-    else packets.push(packet)
-  }
-
-  /** What one turn brings for a store travels together. */
-  #sendOutgoing(): void {
-    if (this.#outgoing.size === 0) return
-    for (const [store, packets] of this.#outgoing) this.#options.send?.(store, packets)
-    this.#outgoing.clear()
+  #hostOf(range: string) {
+    for (const service of this.#services.values()) {
+      const host = service.host(range)
+      if (host !== undefined) return host
+    }
+    return undefined
   }
 
   /** Time for the groups: none passes for who is alone, or sleeps. */
@@ -449,7 +467,7 @@ export class Store implements MetricSource {
     this.#stopTicks = this.#clock.after(TICK_MS, () => {
       this.#stopTicks = null
       for (const service of this.#services.values()) {
-        for (const host of service.hosts) {
+        for (const host of service.replicas()) {
           if (host.group.alone || host.group.quiescent) continue
           host.group.step({ type: 'tick' })
           this.#wake(host)
@@ -462,6 +480,7 @@ export class Store implements MetricSource {
     this.#stopDue?.()
     this.#stopWatch?.()
     this.#stopTicks?.()
+    this.#stopPump?.()
   }
 
   #randomName(length: number): string {
@@ -469,25 +488,6 @@ export class Store implements MetricSource {
     for (let i = 0; i < length; i++) name += this.#options.random.below(36).toString(36)
     return name
   }
-}
-
-function nothing(): Gathered {
-  return { raft: [], meta: [], data: [], families: [], sync: false, landings: [], shows: [] }
-}
-
-function hasWrites({ raft, meta, data, landings }: Gathered): boolean {
-  return raft.length > 0 || meta.length > 0 || data.length > 0 || landings.length > 0
-}
-
-/** The writes with their families: the log first, as it tells the story. */
-function inFamilies({ raft, meta, data, families }: Gathered): Batch['writes'] {
-  const writes: Batch['writes'] = []
-  for (const write of raft) writes.push({ family: 'raft', write })
-  for (const { family, from, until } of families) {
-    for (let i = from; i < until; i++) writes.push({ family, write: data[i]! })
-  }
-  for (const write of meta) writes.push({ family: 'meta', write })
-  return writes
 }
 
 /** Answers on disk: any structured value. */

@@ -3,8 +3,10 @@ import { engineReader } from '../range/boundary.ts'
 import { attempt, demand, type VerifyReport, visitRecords } from '../range/verify.ts'
 import {
   decodeConfig,
+  decodeGone,
   decodeLogEntry,
   decodeState,
+  goneKey,
   indexOf,
   type LogState,
   rangeOfKey,
@@ -17,29 +19,42 @@ interface LogRecords {
   /** Of the last entry seen; null before the first. */
   last: { index: number; term: number } | null
   first: number | null
+  /** A replica that was here is gone: then there need not be a log. */
+  gone: number | null
 }
 
 /**
  * Reads all logs: their entries follow on each other and on what was compacted away, their terms only rise, and they reach
- * at least as far as what was applied. `applied`: by range, for all that are whole.
+ * at least as far as what was applied. `applied`: by range, for all that are whole;
+ * `newcomers`: those that have no state yet.
  */
-export function verifyLogs(engine: Engine, applied: ReadonlyMap<string, number>, report: VerifyReport): void {
+export function verifyLogs(
+  engine: Engine,
+  applied: ReadonlyMap<string, number>,
+  newcomers: ReadonlySet<string>,
+  report: VerifyReport,
+): void {
   const logs = new Map<string, LogRecords>()
   visitRecords(engineReader(engine, 'raft'), report, (key, value) => {
     const range = rangeOfKey(key)
     let log = logs.get(range)
     if (log === undefined) {
-      log = { state: null, last: null, first: null }
+      log = { state: null, last: null, first: null, gone: null }
       logs.set(range, log)
     }
     const index = indexOf(key)
     if (index === null) {
+      if (Buffer.compare(key, goneKey(range)) === 0) {
+        log.gone = decodeGone(value)
+        return
+      }
       demand(Buffer.compare(key, stateKey(range)) === 0, 'It is of no kind that a log has')
       log.state = decodeState(value)
     } else readEntry(log, index, value)
   })
   for (const [range, log] of logs) {
     attempt(stateKey(range), report, () => {
+      if (newcomers.has(range) || (log.gone !== null && log.state === null && log.last === null)) return
       const index = applied.get(range)
       demand(index !== undefined, `There is a log of range "${range}", and no such range`)
       checkLog(log, index)
@@ -54,7 +69,7 @@ export function verifyLogs(engine: Engine, applied: ReadonlyMap<string, number>,
 
 /** The configuration of a range's group must at least be readable. */
 export function verifyConfig(value: Uint8Array): void {
-  const { voters } = decodeConfig(value)
+  const { voters } = decodeConfig(value).config
   demand(voters.length > 0, 'The group has no voter')
 }
 

@@ -14,6 +14,7 @@ import {
   streamOf,
 } from '../range/schema.ts'
 import { attempt, demand, type VerifyReport, visitRecords } from '../range/verify.ts'
+import { decodeNewcomer } from './raft-schema.ts'
 import { ANSWERS } from './store.ts'
 import { verifyConfig, verifyLogs } from './verify-log.ts'
 
@@ -38,6 +39,8 @@ interface RangeRecords {
   id: string
   descriptor: RangeDescriptor | null
   applied: AppliedState | null
+  /** A replica that waits for a state; what is there of one is worth nothing. */
+  isNewcomer: boolean
   marks: Map<string, Mark>
   answers: { key: Uint8Array; stream: string; last: number }[]
 }
@@ -54,18 +57,21 @@ export function verifyStore(
   const records = readMeta(engine, verifiers, report.family('meta', ''))
   const verified: VerifiedRange[] = []
   for (const service of Object.keys(verifiers) as ServiceName[]) {
-    const own = [...records.values()].filter((record) => record.service === service)
+    const own = [...records.values()].filter((record) => record.service === service && !record.isNewcomer)
     for (const record of own) checkRecords(record, report.family('meta', record.id))
     const ranges = own.filter(isWhole).sort((a, b) => compareStarts(a.descriptor, b.descriptor))
     const reader = engineReader(engine, service)
-    checkTiles(ranges, reader, report.family(service, ''))
+    // Of what is replicated a store holds some ranges, another one the others.
+    const holdsAll = own.every(({ descriptor }) => descriptor === null || descriptor.replicas.length === 1)
+    checkTiles(ranges, reader, holdsAll && newcomersOf(records, service) === 0, report.family(service, ''))
     for (const { id, descriptor, applied } of ranges) {
       verifiers[service](new BoundedReader(reader, descriptor), descriptor, report.family(service, id))
       verified.push({ descriptor, applied })
     }
   }
   const applied = new Map(verified.map((each) => [each.descriptor.id, each.applied.index]))
-  verifyLogs(engine, applied, report.family('raft', ''))
+  const newcomers = [...records.values()].filter(({ isNewcomer }) => isNewcomer).map(({ id }) => id)
+  verifyLogs(engine, applied, new Set(newcomers), report.family('raft', ''))
   return verified
 }
 
@@ -79,7 +85,7 @@ function readMeta(engine: Engine, known: object, report: VerifyReport): Map<stri
     const name = `${service}\0${range}`
     let record = records.get(name)
     if (record === undefined) {
-      record = { service, id: range, descriptor: null, applied: null, marks: new Map(), answers: [] }
+      record = { service, id: range, descriptor: null, applied: null, isNewcomer: false, marks: new Map(), answers: [] }
       records.set(name, record)
     }
     readRecord(record, key, value, kind, rest)
@@ -97,6 +103,12 @@ function readRecord(record: RangeRecords, key: Uint8Array, value: Uint8Array, ki
       return
     case 'c':
       verifyConfig(value)
+      return
+    case 'n':
+      decodeNewcomer(value)
+      record.isNewcomer = true
+      return
+    case 'i':
       return
     case 's':
       record.marks.set(streamOf(rest), decodeMark(value))
@@ -137,24 +149,31 @@ function checkRecords({ service, id, descriptor, applied, marks, answers }: Rang
   }
 }
 
-/** The ranges of a service cover all keys, each once. */
-function checkTiles(ranges: readonly VerifiedRange[], reader: Reader, report: VerifyReport): void {
+function newcomersOf(records: ReadonlyMap<string, RangeRecords>, service: ServiceName): number {
+  return [...records.values()].filter((record) => record.service === service && record.isNewcomer).length
+}
+
+/** The ranges of a service cover each key once at most; `all`: exactly once. */
+function checkTiles(ranges: readonly VerifiedRange[], reader: Reader, all: boolean, report: VerifyReport): void {
   const first = ranges[0]
   const last = ranges.at(-1)
   if (first === undefined || last === undefined) {
+    if (!all) return
     // A node that never came so far as to serve has none, and nothing else.
     const cursor = reader.cursor()
     if (cursor.next()) report.damage(cursor.key.slice(), 'There are records, and no range')
     cursor.close()
     return
   }
-  if (first.descriptor.start !== undefined)
+  if (all && first.descriptor.start !== undefined)
     report.damage(null, `No range holds the keys before "${first.descriptor.id}"`)
-  if (last.descriptor.end !== undefined) report.damage(null, `No range holds the keys after "${last.descriptor.id}"`)
+  if (all && last.descriptor.end !== undefined)
+    report.damage(null, `No range holds the keys after "${last.descriptor.id}"`)
   for (let i = 1; i < ranges.length; i++) {
     const [before, after] = [ranges[i - 1]!.descriptor, ranges[i]!.descriptor]
     const order = before.end === undefined ? 1 : compareBytes(before.end, after.start ?? new Uint8Array(0))
-    if (order < 0) report.damage(after.start!, `No range holds the keys between "${before.id}" and "${after.id}"`)
+    if (all && order < 0)
+      report.damage(after.start!, `No range holds the keys between "${before.id}" and "${after.id}"`)
     if (order > 0) report.damage(after.start ?? null, `Both "${before.id}" and "${after.id}" hold keys from here on`)
   }
 }

@@ -37,7 +37,13 @@ export const DESCRIPTOR: RangeDescriptor = {
   ],
 }
 export const INDEX = 57
-export const LIMITS: SnapshotLimits = { ...SNAPSHOT_LIMITS, chunkBytes: 100, windowChunks: 3, silenceMsMax: 2_000 }
+export const LIMITS: SnapshotLimits = {
+  ...SNAPSHOT_LIMITS,
+  chunkBytes: 100,
+  windowChunks: 3,
+  silenceMsMax: 2_000,
+  answerMsMax: 2_000,
+}
 export const checksum = (data: Uint8Array, before: number) => crc32(data, before)
 
 export function put(family: Family, key: Uint8Array | string, value: Uint8Array | string): FamilyWrite {

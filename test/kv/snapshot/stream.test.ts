@@ -11,10 +11,14 @@ import {
   TokenBucket,
 } from '../../../src/kv/snapshot/index.ts'
 import { Packer, type Pair, Unpacker } from '../../../src/kv/snapshot/pairs.ts'
+import { checksumOfLast, checksumOfOffer } from '../../../src/kv/snapshot/wire.ts'
 import { bytes, checksum, DESCRIPTOR, dump, LIMITS, offerOf, plenty, put, records, senderOf } from './fixture.ts'
 
 const HARD = put('raft', 'r1\0s', 'term and vote')
 const PLACED = put('raft', 'r1\0s', 'term, vote, and the place')
+
+/** Of the first chunk of stream 1. */
+const sumOf = (chunk: Uint8Array) => checksum(chunk, checksumOfOffer(offerOf(1), checksum))
 
 /** The records that make the range valid. */
 const LAST = records()
@@ -37,6 +41,14 @@ function receiverOf(limits: SnapshotLimits = LIMITS, offer = offerOf(1)): Snapsh
   return new SnapshotReceiver({ ...options, limits })
 }
 
+/** Of the last chunk that was sent. */
+let chunkSum = 0
+
+/** As a sender would say it that means what it says. */
+function resummed(end: SnapshotMessage & { type: 'end' }): SnapshotMessage {
+  return { ...end, checksum: checksumOfLast(end.last, chunkSum, checksum) }
+}
+
 /** Moves everything at once. Gives what went from the sender, changed by `change` on its way. */
 function run(
   sender: SnapshotSender,
@@ -50,6 +62,7 @@ function run(
     for (let message = sender.next(0); message !== null; message = sender.next(0)) {
       moved = true
       sent.push(message)
+      if (message.type === 'chunk') chunkSum = message.checksum
       const arrives = change(message)
       if (arrives !== null && (arrives.type === 'chunk' || arrives.type === 'end' || arrives.type === 'cancel')) {
         receiver.receive(arrives, 0)
@@ -109,6 +122,7 @@ describe('a snapshot', () => {
     const receiver = receiverOf()
     const first = receiver.next(0)!
     expect(first.sync).toBe(true)
+    expect([receiver.answer(), receiver.answer()]).toEqual([{ type: 'credit', stream: 1, upTo: 0 }, null])
     target.land(first)
     expect(findMarker(target, 'inbox', 'r1')).toEqual({
       replica: 2,
@@ -120,8 +134,11 @@ describe('a snapshot', () => {
     receiver.landed(0)
     expect(receiver.answer()).toEqual({ type: 'credit', stream: 1, upTo: LIMITS.windowChunks })
     const chunk = new Uint8Array([0, 1, 0, 0x63])
-    receiver.receive({ type: 'chunk', stream: 1, number: 1, bytes: chunk, checksum: checksum(chunk, 0) }, 0)
-    receiver.receive({ type: 'end', stream: 1, chunks: 1, checksum: checksum(chunk, 0), last: LAST }, 0)
+    receiver.receive({ type: 'chunk', stream: 1, number: 1, bytes: chunk, checksum: sumOf(chunk) }, 0)
+    receiver.receive(
+      { type: 'end', stream: 1, chunks: 1, checksum: checksumOfLast(LAST, sumOf(chunk), checksum), last: LAST },
+      0,
+    )
     const middle = receiver.next(0)!
     expect(middle).toEqual({ writes: [put('inbox', 'c', '')], sync: false })
     receiver.landed(0)
@@ -283,7 +300,7 @@ test('bandwidth is saved up to a burst, and time does not go back', () => {
 
 describe('the receiver gives up', () => {
   type Change = (message: SnapshotMessage) => SnapshotMessage | null
-  const flip = (data: Uint8Array) => data.map((byte, at) => (at === 50 ? byte ^ 4 : byte))
+  const flip = (data: Uint8Array, place = 50) => data.map((byte, at) => (at === place ? byte ^ 4 : byte))
   const chunkTwo =
     (change: (message: SnapshotMessage & { type: 'chunk' }) => SnapshotMessage | null): Change =>
     (message) =>
@@ -293,20 +310,27 @@ describe('the receiver gives up', () => {
     (message) =>
       message.type === 'end' ? change(message) : message
   const last = (at: number, value: Uint8Array): Change =>
-    atEnd((end) => ({ ...end, last: end.last.map((each, place) => (place === at ? { ...each, value } : each)) }))
+    atEnd((end) =>
+      resummed({ ...end, last: end.last.map((each, place) => (place === at ? { ...each, value } : each)) }),
+    )
   const cases: [string, Change, string][] = [
     ['a damaged chunk', chunkTwo((chunk) => ({ ...chunk, bytes: flip(chunk.bytes) })), 'damaged'],
     ['a chunk that is lost', chunkTwo(() => null), 'does not follow'],
     ['a chunk too long', chunkTwo((chunk) => ({ ...chunk, bytes: new Uint8Array(101) })), '101 bytes'],
     ['chunks that change places', chunkTwo((chunk) => ({ ...chunk, number: 3 })), 'does not follow'],
     ['an end too early', atEnd((end) => ({ ...end, chunks: end.chunks + 1 })), 'not all of'],
-    ['another checksum at the end', atEnd((end) => ({ ...end, checksum: 1 })), 'not all of'],
-    ['no descriptor', atEnd((end) => ({ ...end, last: end.last.slice(0, 2) })), 'missing'],
+    ['another checksum at the end', atEnd((end) => ({ ...end, checksum: 1 })), 'damaged'],
+    ['no descriptor', atEnd((end) => resummed({ ...end, last: end.last.slice(0, 2) })), 'missing'],
+    [
+      'a record that was damaged',
+      atEnd((end) => ({ ...end, last: end.last.map((each) => ({ ...each, value: flip(each.value, 0) })) })),
+      'its end is damaged',
+    ],
     ['a state of another place', last(0, new Uint8Array([58, 5, 6])), 'at 58, not at 57'],
     ['a descriptor that cannot be read', last(2, new Uint8Array([9])), 'cannot be read'],
     [
       'a record that is not the range’s',
-      atEnd((end) => ({ ...end, last: [...end.last, { key: bytes('inbox\0r2\0d'), value: bytes('') }] })),
+      atEnd((end) => resummed({ ...end, last: [...end.last, { key: bytes('inbox\0r2\0d'), value: bytes('') }] })),
       'not known',
     ],
   ]
@@ -334,7 +358,7 @@ describe('the receiver gives up', () => {
     receiver.landed(0)
     const data = new Uint8Array([family === 'inbox' ? 0 : 1, write.type === 'put' ? write.key.length : 0, 0])
     const chunk = new Uint8Array([...data, ...(write.type === 'put' ? write.key : [])])
-    receiver.receive({ type: 'chunk', stream: 1, number: 1, bytes: chunk, checksum: checksum(chunk, 0) }, 0)
+    receiver.receive({ type: 'chunk', stream: 1, number: 1, bytes: chunk, checksum: sumOf(chunk) }, 0)
     expect(receiver.reason).toContain(why)
   })
 
@@ -346,13 +370,13 @@ describe('the receiver gives up', () => {
   test.each(malformed)('at %s', (_, list, why) => {
     const receiver = receiverOf()
     const chunk = new Uint8Array(list)
-    receiver.receive({ type: 'chunk', stream: 1, number: 1, bytes: chunk, checksum: checksum(chunk, 0) }, 0)
+    receiver.receive({ type: 'chunk', stream: 1, number: 1, bytes: chunk, checksum: sumOf(chunk) }, 0)
     expect(receiver.reason).toContain(why)
   })
 
   test('at chunks that were not granted', () => {
     const receiver = receiverOf()
-    let sum = 0
+    let sum = checksumOfOffer(offerOf(1), checksum)
     for (let number = 1; number <= 3; number++) {
       const chunk = new Uint8Array([0, 1, 0, 0x62 + number])
       sum = checksum(chunk, sum)
@@ -361,8 +385,14 @@ describe('the receiver gives up', () => {
     expect(receiver.reason).toContain('was not granted')
   })
 
-  const end = { type: 'end' as const, stream: 1, chunks: 0, checksum: 0, last: LAST }
-  const chunk = { type: 'chunk' as const, stream: 1, number: 1, bytes: bytes('x'), checksum: checksum(bytes('x'), 0) }
+  const end = {
+    type: 'end' as const,
+    stream: 1,
+    chunks: 0,
+    checksum: checksumOfLast(LAST, checksumOfOffer(offerOf(1), checksum), checksum),
+    last: LAST,
+  }
+  const chunk = { type: 'chunk' as const, stream: 1, number: 1, bytes: bytes('x'), checksum: sumOf(bytes('x')) }
   const half = new Uint8Array([0, 2, 0, 0x63])
   const ends: [string, (receiver: SnapshotReceiver) => void, string][] = [
     ['two ends', (receiver) => receiver.receive(end, 0), 'ends twice'],
@@ -376,11 +406,19 @@ describe('the receiver gives up', () => {
     expect(receiver.reason).toContain(why)
   })
 
+  test('where it was offered something else', () => {
+    const { config, ...place } = offerOf(1).snapshot
+    const snapshot = { ...place, config: { ...config, voters: [1, 3] } }
+    const receiver = receiverOf(LIMITS, { ...offerOf(1), snapshot })
+    receiver.receive(chunk, 0)
+    expect(receiver.reason).toBe('chunk 1 is damaged')
+  })
+
   test('at half a pair', () => {
     const receiver = receiverOf()
-    const sum = checksum(half, 0)
+    const sum = sumOf(half)
     receiver.receive({ ...chunk, bytes: half, checksum: sum }, 0)
-    receiver.receive({ ...end, chunks: 1, checksum: sum }, 0)
+    receiver.receive({ ...end, chunks: 1, checksum: checksumOfLast(LAST, sum, checksum) }, 0)
     expect(receiver.reason).toContain('within a pair')
   })
 
@@ -406,6 +444,6 @@ describe('the receiver gives up', () => {
     const receiver = receiverOf()
     receiver.receive({ type: 'cancel', stream: 1, reason: 'the leadership is lost' }, 0)
     expect(receiver.reason).toBe('the sender gave up: the leadership is lost')
-    expect(receiver.answer()).toBeNull()
+    expect([receiver.answer()?.type, receiver.answer()]).toEqual(['credit', null])
   })
 })

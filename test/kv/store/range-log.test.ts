@@ -110,7 +110,7 @@ test('bytes on disk', () => {
   expect(() => decodeLogEntry(9, Uint8Array.of(1, 1, 1, 0, 1, 9, 1))).toThrow('kind is not known')
   expect(() => decodeLogEntry(9, Uint8Array.of(2))).toThrow('format 2')
   const state = { voters: [1, 2], outgoing: [3], learners: [4], learnersNext: [3], autoLeave: true }
-  expect(decodeConfig(encodeConfig(state))).toEqual(state)
+  expect(decodeConfig(encodeConfig(state, 9))).toEqual({ config: state, next: 9 })
   const places = [{ replica: 3, store: 's3' }]
   expect(decodePlaces(encodePlaces(places))).toEqual(places)
   expect(decodePlaces(new Uint8Array(0))).toEqual([])

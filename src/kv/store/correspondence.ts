@@ -1,0 +1,96 @@
+import { unreachable } from '../../base/assert.ts'
+import type { Message, ReplicaId } from '../raft/index.ts'
+import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { Group } from './group.ts'
+import type { Hosted } from './host.ts'
+import type { Packet } from './packet.ts'
+import type { Snapshots } from './snapshots.ts'
+
+/** A replica with a state, which can tell of its range. */
+interface Informed {
+  readonly group: Group
+  readonly range: { readonly latest: RangeDescriptor }
+}
+
+export interface CorrespondenceOptions {
+  snapshots: Snapshots
+  /** Takes packets for another store; may lose, delay and repeat them. */
+  send(store: string, packets: readonly Packet[]): void
+  replica(range: string): Hosted | undefined
+  informed(range: string): Informed | undefined
+  wake(host: Hosted): void
+  /** Somebody told of a range that has a place here. */
+  meet(descriptor: RangeDescriptor): void
+  /** The replica is no part of its group any more. */
+  remove(host: Hosted): void
+}
+
+/**
+ * What this store says to others and hears from them: packets to replicas, and how replicas that do not know each other
+ * get acquainted. What one turn brings for a store travels together.
+ */
+export class Correspondence {
+  readonly #options: CorrespondenceOptions
+  readonly #outgoing = new Map<string, Packet[]>()
+
+  constructor(options: CorrespondenceOptions) {
+    this.#options = options
+  }
+
+  send(store: string, packet: Packet): void {
+    const packets = this.#outgoing.get(store)
+    if (packets === undefined) this.#outgoing.set(store, [packet])
+    else packets.push(packet)
+  }
+
+  flush(): void {
+    if (this.#outgoing.size === 0) return
+    for (const [store, packets] of this.#outgoing) this.#options.send(store, packets)
+    this.#outgoing.clear()
+  }
+
+  take(from: string, packet: Packet): void {
+    switch (packet.type) {
+      case 'raft':
+        return this.#takeMessage(from, packet.range, packet.message)
+      case 'stranger':
+        return this.#introduce(from, packet.range, packet.replica)
+      case 'introduction':
+        return this.#options.meet(packet.descriptor)
+      case 'gone': {
+        const host = this.#options.replica(packet.range)
+        if (host?.group.replica === packet.replica) this.#options.remove(host)
+        return
+      }
+      case 'snapshot':
+        return this.#options.snapshots.receive(from, packet.toSender, packet.message)
+      default:
+        return unreachable(packet)
+    }
+  }
+
+  #takeMessage(from: string, range: string, message: Message): void {
+    const host = this.#options.replica(range)
+    if (host === undefined && this.#arrives(range)) return
+    if (host === undefined || host.group.replica < message.to) {
+      return this.send(from, { type: 'stranger', range, replica: message.to })
+    }
+    if (host.group.isGone(message.from)) return this.send(from, { type: 'gone', range, replica: message.from })
+    host.group.heardFrom(message.from, from)
+    host.group.step({ type: 'message', message })
+    this.#options.wake(host)
+  }
+
+  /** A replica that is being given its state takes no part until then. */
+  #arrives(range: string): boolean {
+    for (const { id } of this.#options.snapshots.arriving()) if (id === range) return true
+    return false
+  }
+
+  #introduce(from: string, range: string, replica: ReplicaId): void {
+    const host = this.#options.informed(range)
+    if (host === undefined) return
+    if (host.group.isGone(replica)) this.send(from, { type: 'gone', range, replica })
+    else this.send(from, { type: 'introduction', descriptor: host.range.latest })
+  }
+}

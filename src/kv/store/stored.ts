@@ -1,0 +1,150 @@
+import { assert } from '../../base/assert.ts'
+import { compareBytes } from '../engine/bytes.ts'
+import type { Engine, Write } from '../engine/engine.ts'
+import type { ConfState } from '../raft/index.ts'
+import type { RangeDescriptor } from '../range/coprocessor.ts'
+import { FIRST_INDEX, type RangeChild } from '../range/range.ts'
+import {
+  afterPrefix,
+  answersOf,
+  appliedKey,
+  configKey,
+  decodeApplied,
+  decodeDescriptor,
+  decodeMark,
+  descriptorKey,
+  encodeApplied,
+  encodeDescriptor,
+  recordOf,
+  servicePrefix,
+  streamOf,
+} from '../range/schema.ts'
+import type { Streams } from '../range/streams.ts'
+import { findMarker } from '../snapshot/index.ts'
+import { decodeConfig, decodeNewcomer, type NewcomerRecord } from './raft-schema.ts'
+import { configOf, RangeLog } from './range-log.ts'
+
+type ServiceName = RangeDescriptor['service']
+
+/** Term of the state that a range begins with. */
+export const FIRST_TERM = 1
+
+/** What a service begins with where nothing is stored. */
+export interface Beginning {
+  /** Where its key space is cut. */
+  splits: readonly Uint8Array[]
+  /** The voters; the same on all of them. None: its ranges come from elsewhere. */
+  stores: readonly string[]
+}
+
+/** A range as its disk holds it. */
+export interface StoredRange {
+  descriptor: RangeDescriptor
+  applied: RangeChild['applied']
+  log: RangeLog
+}
+
+/** What is on disk of a service. Where a log is missing, what begins it goes to `meta` and `raft`. */
+export function loadRanges(
+  engine: Engine,
+  service: ServiceName,
+  meta: Write[],
+  raft: Write[],
+): { ranges: StoredRange[]; newcomers: NewcomerRecord[] } {
+  const prefix = servicePrefix(service)
+  const cursor = engine.cursor('meta', { start: prefix, end: afterPrefix(prefix) })
+  const ranges: StoredRange[] = []
+  const newcomers: NewcomerRecord[] = []
+  while (cursor.next()) {
+    const { kind, range: id } = recordOf(cursor.key, service)
+    if (kind === 'n') newcomers.push(decodeNewcomer(cursor.value.slice()))
+    // What is there of a range besides its marker is worth nothing.
+    if (kind !== 'd' || findMarker(engine, service, id) !== null) continue
+    const descriptor = decodeDescriptor(cursor.value.slice())
+    ranges.push(withLog(engine, descriptor, storedApplied(engine, descriptor), meta, raft))
+  }
+  cursor.close()
+  return { ranges, newcomers }
+}
+
+/** One range that is whole on disk. */
+export function loadRange(engine: Engine, service: ServiceName, id: string): StoredRange {
+  const descriptor = decodeDescriptor(engine.get('meta', descriptorKey(service, id))!)
+  const log = RangeLog.open(engine, id)
+  assert(log !== null, `Range "${id}" has a log`)
+  return { descriptor, applied: storedApplied(engine, descriptor), log }
+}
+
+/** The group's configuration, and the first number that no replica has had. */
+export function storedConfig(engine: Engine, descriptor: RangeDescriptor): { config: ConfState; next: number } {
+  const { service, id, replicas } = descriptor
+  const stored = engine.get('meta', configKey(service, id))
+  if (stored !== undefined) return decodeConfig(stored)
+  return { config: configOf(replicas), next: Math.max(...replicas.map(({ replica }) => replica)) + 1 }
+}
+
+export function loadStreams(engine: Engine, range: { descriptor: RangeDescriptor; streams: Streams }): void {
+  const { id, service } = range.descriptor
+  const end = appliedKey(service, id).slice(0, -1)
+  const cursor = engine.cursor('meta', { start: end, end: afterPrefix(end) })
+  while (cursor.next()) {
+    const { kind, rest } = recordOf(cursor.key, service)
+    if (kind === 's') range.streams.load(streamOf(rest), decodeMark(cursor.value))
+    if (kind !== 'w') continue
+    const { stream, first } = answersOf(rest)
+    range.streams.loadAnswers(stream, first, cursor.value)
+  }
+  cursor.close()
+}
+
+/** A folder of before there were logs has none: its log begins with what was applied. */
+function withLog(
+  engine: Engine,
+  descriptor: RangeDescriptor,
+  stored: RangeChild['applied'],
+  meta: Write[],
+  raft: Write[],
+): StoredRange {
+  const { id, service } = descriptor
+  const log = RangeLog.open(engine, id)
+  if (log !== null) return { descriptor, applied: stored, log }
+  const applied = { ...stored, index: Math.max(FIRST_INDEX, stored.index) }
+  meta.push({ type: 'put', key: appliedKey(service, id), value: encodeApplied(applied) })
+  const begun = RangeLog.begin(engine, id, applied.index, FIRST_TERM)
+  raft.push(...begun.writes)
+  return { descriptor, applied, log: begun.log }
+}
+
+function storedApplied(engine: Engine, { service, id }: RangeDescriptor): RangeChild['applied'] {
+  const applied = engine.get('meta', appliedKey(service, id))
+  assert(applied !== undefined, `Range "${id}" has no applied state`)
+  return decodeApplied(applied)
+}
+
+/** The first ranges of a service, on the stores where it begins. */
+export function beginRanges(
+  engine: Engine,
+  service: ServiceName,
+  { splits, stores }: Beginning,
+  meta: Write[],
+  raft: Write[],
+): StoredRange[] {
+  if (stores.length === 0) return []
+  const keys = [...splits].sort(compareBytes)
+  const applied = { index: FIRST_INDEX, nowMs: 0, hash: 0 }
+  return Array.from({ length: keys.length + 1 }, (_, i): StoredRange => {
+    const descriptor: RangeDescriptor = {
+      id: `${service}-${i + 1}`,
+      service,
+      epoch: { version: 1, confVersion: 1 },
+      start: keys[i - 1],
+      end: keys[i],
+      replicas: stores.map((store, at) => ({ store, replica: at + 1, role: 'voter' })),
+    }
+    meta.push({ type: 'put', key: descriptorKey(service, descriptor.id), value: encodeDescriptor(descriptor) })
+    meta.push({ type: 'put', key: appliedKey(service, descriptor.id), value: encodeApplied(applied) })
+    const { log, writes } = RangeLog.begin(engine, descriptor.id, FIRST_INDEX, FIRST_TERM)
+    raft.push(...writes)
+    return { descriptor, applied, log }
+  })
+}
