@@ -10,7 +10,7 @@ import type {
 } from '../../src/kv/client/transport.ts'
 import type { SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../../src/kv/range/coprocessor.ts'
-import type { Packet } from '../../src/kv/store/group.ts'
+import type { Packet } from '../../src/kv/store/packet.ts'
 import { Store, type StoreOptions } from '../../src/kv/store/store.ts'
 import type { SimulatedProcess, World } from './world.ts'
 
