@@ -9,6 +9,7 @@ import {
   RaftNode,
   type RaftOptions,
 } from '../../../src/kv/raft/index.ts'
+import { Writes } from '../../../src/kv/raft/writes.ts'
 import { BEGIN_INDEX, Disk, entry } from './host.ts'
 import { optionsOf, RaftWorld } from './simulation.ts'
 
@@ -129,6 +130,22 @@ test('a term that has a leader has no vote for anybody else', () => {
   expect(node.ready().afterPersist).toMatchObject([{ type: 'vote-answer', granted: false }])
   receive(node, { ...ask, from: 3, term: 6 })
   expect(node.ready().afterPersist).toMatchObject([{ type: 'vote-answer', granted: true }])
+})
+
+test('the oldest write under way is as old as it is, whatever else is finished', () => {
+  const writes = new Writes()
+  writes.started(1)
+  writes.tick()
+  writes.started(2)
+  writes.started(3)
+  for (let tick = 0; tick < 4; tick++) writes.tick()
+  expect(writes.oldestTicks).toBe(5)
+  writes.finished(1)
+  expect(writes.oldestTicks).toBe(4)
+  writes.finished(2)
+  expect(writes.oldestTicks).toBe(4)
+  writes.finished(3)
+  expect(writes.oldestTicks).toBe(0)
 })
 
 test('the hard state is what was handed out last', () => {
