@@ -52,7 +52,7 @@ export class RangeLog implements LogStorage {
   #cache: Entry[] = []
   #cacheBytes = 0
   #state: HardState
-  /** Where others may need entries again soon, they are kept in memory. */
+  /** Where others may need entries again soon, they are kept in memory; else until they were read once, to be applied. */
   cached = false
 
   private constructor(engine: Engine, range: string, compacted: { index: number; term: number }, state: HardState) {
@@ -111,7 +111,10 @@ export class RangeLog implements LogStorage {
   entries(lo: number, hi: number, bytesMax: number): Entry[] {
     assert(lo >= this.firstIndex() && hi <= this.#lastIndex + 1, `The log has no entries from ${lo} to ${hi}`)
     const first = this.#cache[0]?.index ?? this.#lastIndex + 1
-    return lo >= first ? this.#fromCache(lo - first, hi - first, bytesMax) : this.#fromDisk(lo, hi, bytesMax)
+    if (lo < first) return this.#fromDisk(lo, hi, bytesMax)
+    const found = this.#fromCache(lo - first, hi - first, bytesMax)
+    if (!this.cached) this.#forget(found.length + lo - first)
+    return found
   }
 
   snapshot(): SnapshotMeta | null {
@@ -127,7 +130,7 @@ export class RangeLog implements LogStorage {
       assert(entry.index === this.#lastIndex + 1, `Entry ${entry.index} follows on ${this.#lastIndex}`)
       writes.push({ type: 'put', key: entryKey(this.#range, entry.index), value: encodeLogEntry(entry) })
       this.#push(entry.index, entry.term, entryBytes(entry))
-      if (this.cached) this.#remember(entry)
+      this.#remember(entry)
     }
     if (hardState !== null) {
       this.#state = hardState
@@ -211,10 +214,15 @@ export class RangeLog implements LogStorage {
     this.#compacted = { index, term: this.term(index)! }
     while (this.#terms.length > 1 && this.#terms[1]!.from <= index) this.#terms.shift()
     let gone = 0
-    while (gone < this.#cache.length && this.#cache[gone]!.index <= index) {
-      this.#cacheBytes -= entryBytes(this.#cache[gone++]!)
-    }
-    if (gone > 0) this.#cache = this.#cache.slice(gone)
+    while (gone < this.#cache.length && this.#cache[gone]!.index <= index) gone++
+    this.#forget(gone)
+  }
+
+  /** The first ones of those in memory. */
+  #forget(count: number): void {
+    if (count === 0) return
+    for (let i = 0; i < count; i++) this.#cacheBytes -= entryBytes(this.#cache[i]!)
+    this.#cache = this.#cache.slice(count)
   }
 
   #remember(entry: Entry): void {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Write } from '../../../src/kv/engine/engine.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
 import type { Entry } from '../../../src/kv/raft/index.ts'
@@ -117,4 +117,15 @@ test('bytes on disk', () => {
   expect([indexOf(entryKey('r', 5)), indexOf(bytes('r\0s')), rangeOfKey(entryKey('r', 5))]).toEqual([5, null, 'r'])
   // An index may hold any byte, so also the one that ends a name.
   expect(indexOf(entryKey('r', 2 ** 40))).toBe(2 ** 40)
+})
+
+test('an entry that nobody but this replica needs is read from memory, once', () => {
+  const { engine, log, append } = setup(false)
+  append(entry(2, 1), entry(3, 1), entry(4, 1))
+  const cursors = vi.spyOn(engine, 'cursor')
+  expect(shown(log.entries(2, 4, 1_000))).toEqual(['2/1 2', '3/1 3'])
+  expect(shown(log.entries(4, 5, 1_000))).toEqual(['4/1 4'])
+  expect(cursors).not.toHaveBeenCalled()
+  expect(shown(log.entries(2, 5, 1_000))).toEqual(['2/1 2', '3/1 3', '4/1 4'])
+  expect(cursors).toHaveBeenCalledTimes(1)
 })
