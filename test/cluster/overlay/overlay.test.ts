@@ -79,6 +79,32 @@ describe('members and keys', () => {
     expect(keys(wires.nodes[1]!)).toEqual(['k h0 '])
   })
 
+  test('what was asked for and did not come is asked for again', () => {
+    const wires = new Wires(2, { syncIntervalMs: 1e9 })
+    wires.run(5_000)
+    const [a, b] = wires.nodes
+    let lost = 0
+    // More than there are rounds of rumours.
+    wires.passes = () => !(wires.sent.at(-1)!.messages.some(({ type }) => type === 'delta') && lost++ < 4)
+    a!.set('k')
+    wires.run(3_000)
+    expect([lost, keys(b!)]).toEqual([5, ['k h0 ']])
+  })
+
+  test('who hears of news from several asks one of them', () => {
+    const wires = new Wires(4, { syncIntervalMs: 1e9 })
+    wires.run(5_000)
+    const [a, b, c, d] = wires.nodes
+    wires.sent.length = 0
+    wires.passes = (from) => from === a!.id || from === c!.id
+    const positions = [{ mark: markOf(d!.id, 1), version: 1, resetTo: 0 }]
+    const payload = encodePayload([{ type: 'digest', asks: true, positions, hints: null }])
+    for (const { id: from } of [a!, c!, d!]) b!.step({ type: 'payload', from, payload })
+    expect(wires.sent.map(({ to }) => to)).toEqual(['h0'])
+    wires.run(LAN.askTimeoutMs + LAN.gossipIntervalMs)
+    expect(wires.sent.filter(({ from }) => from === 'h1').map(({ to }) => to)).toEqual(['h0', 'h0'])
+  })
+
   test('more than one answer holds comes in several, one after the other', () => {
     const wires = new Wires(2)
     wires.run(2_000)
@@ -209,6 +235,21 @@ describe('lies', () => {
       a!.step({ type: 'payload', from: 'h1' as HostId, payload: encodePayload([message]) })
     }
     expect([keys(a!), a!.core.counters.refutations]).toEqual([['x h0 truth'], 0])
+  })
+
+  test('a later version of ours than we wrote is answered, whether it is claimed or told', () => {
+    const wires = new Wires(2)
+    const [a] = wires.nodes
+    const claim = (version: number): Message => {
+      return { type: 'digest', asks: true, positions: [{ mark: markOf(a!.id, 1), version, resetTo: 0 }], hints: null }
+    }
+    const hear = (message: Message) => {
+      a!.step({ type: 'payload', from: 'h1' as HostId, payload: encodePayload([message]) })
+      return a!.core.counters.refutations
+    }
+    expect([hear(claim(50)), hear(claim(51)), hear(claim(52)), hear(claim(52))]).toEqual([1, 1, 2, 2])
+    const to = 60
+    expect([hear(lie({ to, last: to })), hear(lie({ to, last: to }))]).toEqual([3, 3])
   })
 
   test('one payload has one bounded answer, whatever it asks for', () => {
