@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { BrokerError } from '../../../src/base/errors.ts'
-import { balance, checkRules, decommissionPlan, explain, RULES, type Rules } from '../../../src/kv/balance/index.ts'
+import {
+  balance,
+  checkRules,
+  decommissionPlan,
+  explain,
+  RULES,
+  type Rules,
+  type RuleText,
+  rulesFrom,
+} from '../../../src/kv/balance/index.ts'
 import { Cluster } from './model.ts'
 
 describe('rules that make no sense are refused by name', () => {
@@ -26,6 +35,54 @@ describe('rules that make no sense are refused by name', () => {
 
   test('the defaults are fine', () => {
     expect(() => checkRules(RULES)).not.toThrow()
+  })
+})
+
+describe('rules as text', () => {
+  test('take the place of the built-in ones', () => {
+    expect(rulesFrom([])).toEqual(RULES)
+    const rules = rulesFrom([
+      ['enabled.merge', 'true'],
+      ['enabled.zones', 'false'],
+      ['coolDownMs', '60000'],
+      ['services.dist.voters', '5'],
+      ['services.dist.learnersOn', ''],
+      ['services.inbox.preSplit', '61,6D00'],
+      ['services.inbox.learnersOn', 'mqtt,dist'],
+    ])
+    expect(rules).toMatchObject({ enabled: { merge: true, zones: false }, coolDownMs: 60_000, copiesMax: 8 })
+    expect(rules.services.dist).toEqual({ voters: 5, learnersOn: [] })
+    const preSplit = [Uint8Array.of(0x61), Uint8Array.of(0x6d, 0)]
+    expect(rules.services.inbox).toEqual({ preSplit, learnersOn: ['mqtt', 'dist'] })
+    expect(rules.services.cluster).toEqual(RULES.services.cluster)
+    expect(rulesFrom([])).toEqual(RULES)
+  })
+
+  const cases: RuleText[] = [
+    ['enabled.merge', 'yes'],
+    ['enabled.nothing', 'true'],
+    ['enabled', 'true'],
+    ['enabled.merge.now', 'true'],
+    ['enabled.catch-up', 'false'],
+    ['services', '3'],
+    ['services.inbox', '3'],
+    ['services..voters', '3'],
+    ['services.__proto__.voters', '3'],
+    ['services.inbox.toString', '3'],
+    ['services.inbox.voters', 'three'],
+    ['services.inbox.voters', '2'],
+    ['services.inbox.voters.x', '3'],
+    ['services.inbox.preSplit', '6'],
+    ['services.inbox.preSplit', 'xy'],
+    ['coolDownMs', '-1'],
+    ['coolDownMs', '1e3'],
+    ['coolDownMs.x', '1'],
+    ['constructor', '1'],
+    ['', ''],
+  ]
+  test.each(cases)('%s=%s is refused by name', (name, text) => {
+    expect(() => rulesFrom([[name, text]])).toThrow(BrokerError)
+    expect(() => rulesFrom([[name, text]])).toThrow(`Cannot balance by these rules: "${name}"`)
   })
 })
 
