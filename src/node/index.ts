@@ -75,7 +75,8 @@ async function build(
   stops.push(() => mqtt.stop())
 
   const listeners: ListenerInfo[] = opened.map(({ name, type, address }) => ({ name, type, address }))
-  listeners.push({ name: 'cluster', type: 'udp+tcp', address: cluster.address })
+  const { gossip, rpc } = cluster.addresses
+  listeners.push({ name: 'cluster', type: 'udp+tcp', address: gossip }, { name: 'rpc', type: 'grpc', address: rpc })
   const metrics: MetricSource[] = [mqtt, services, plugins, cluster]
   const health = (): Health => {
     const { ready, reasons } = services.health()

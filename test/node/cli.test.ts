@@ -102,6 +102,10 @@ describe('start, status, stop', () => {
       (await runCli(['status', '--data', data, '--json'], { env: { FLOCKMQ_API_TOKEN: 'hush' } })).stdout,
     )
     expect(known.details.hostId).toBeTruthy()
+    const refused = await runCli(['members', '--data', data])
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr).toMatch(/^flockmq: Cannot ask process \d+ .*it asks for a token; give the api\.token/)
+    expect((await runCli(['members', '--data', data, '--set', 'api.token=hush'])).code).toBe(0)
   })
 })
 
@@ -231,7 +235,7 @@ describe('what is wrong is one clear line, and nothing is harmed', () => {
     expect((await runCli(['status', '--data', data])).code).toBe(0)
   })
 
-  test.each(['api.port', 'cluster.port', 'mqtt.listeners.tcp.port', 'mqtt.listeners.ws.port'])(
+  test.each(['api.port', 'cluster.port', 'rpc.port', 'mqtt.listeners.tcp.port', 'mqtt.listeners.ws.port'])(
     'a taken port: %s',
     async (key) => {
       const blocker = createServer().listen(0, '127.0.0.1')
@@ -247,6 +251,13 @@ describe('what is wrong is one clear line, and nothing is harmed', () => {
       expect(existsSync(join(data, 'flockmq.pid'))).toBe(false)
     },
   )
+
+  test('certificates of nodes that cannot be read', async () => {
+    const set = ['cert', 'key', 'ca'].flatMap((name) => ['--set', `rpc.tls.${name}=/nowhere/${name}.pem`])
+    const { code, stderr } = await runCli(['start', '--data', newPath(), ...ANY_PORTS, ...set])
+    expect(stderr).toMatch(/^flockmq: Cannot read rpc\.tls\.cert "\/nowhere\/cert\.pem": ENOENT[^\n]*\n$/)
+    expect(code).toBe(1)
+  })
 
   test('a foreign folder', async () => {
     const data = newPath()

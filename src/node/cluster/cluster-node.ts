@@ -4,14 +4,20 @@ import type { HealthReason } from '../../base/health.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import { Overlay } from '../../cluster/overlay/index.ts'
 import { UnderlayHost, type UnderlayNotice } from '../../cluster/underlay/index.ts'
+import { addressOf, isWildcard } from '../../cluster/underlay/shell/addresses.ts'
+import type { Peers, Rpc } from '../../rpc/index.ts'
 import type { Config } from '../config/index.ts'
 import type { NodeContext } from '../contract.ts'
-import { metadataOf } from './identity.ts'
+import { metadataOf, rpcAddressOf } from './identity.ts'
+import { joinPeers, openRpc } from './links.ts'
 import { OverlayRegistry } from './registry.ts'
 import { Roster } from './roster.ts'
 
 /** What every node runs today, by the names of the agents that they join. */
 export const SERVICES = ['mqtt', 'dist', 'inbox', 'retain'] as const
+
+/** For what is under way to other nodes, when this one stops. */
+const DRAIN_MS_MAX = 1_000
 
 export interface ClusterSetup {
   config: Config
@@ -30,13 +36,17 @@ export class ClusterNode implements MetricSource {
   readonly registry: OverlayRegistry
   readonly #underlay: UnderlayHost
   readonly #overlay: Overlay
+  readonly #rpc: Rpc
   readonly #setup: ClusterSetup
+  readonly #endJoining: () => void
   #waiting: Waiting | null = null
 
-  private constructor(underlay: UnderlayHost, setup: ClusterSetup) {
+  private constructor(underlay: UnderlayHost, rpc: Rpc, setup: ClusterSetup) {
     const { clock, random, config } = setup
     this.#underlay = underlay
+    this.#rpc = rpc
     this.#setup = setup
+    this.#endJoining = joinPeers(underlay, rpc.peers)
     this.#overlay = new Overlay({ underlay, clock, random })
     this.registry = new OverlayRegistry(this.#overlay, underlay)
     this.roster = new Roster(underlay, clock, config.cluster.name)
@@ -49,14 +59,14 @@ export class ClusterNode implements MetricSource {
   static async start(setup: ClusterSetup): Promise<ClusterNode> {
     const { config, context, clock, random, hasUserData } = setup
     const { cluster, node, rpc } = config
-    const identity = { name: node.name, version: context.version, zone: node.zone, roles: SERVICES, rpc: null }
+    const identity = { name: node.name, version: context.version, zone: node.zone, roles: SERVICES }
     const underlay = new UnderlayHost({
       ...{ clusterName: cluster.name, host: cluster.host, port: cluster.port, advertise: cluster.advertise },
       ...{ seeds: cluster.seeds, expect: cluster.expect ?? 0, secrets: cluster.secret, insecure: cluster.insecure },
       mutualTls: rpc.tls.ca !== null,
       hostId: context.hostId,
       statePath: join(context.dataPath, 'cluster.json'),
-      metadata: metadataOf(identity),
+      metadata: metadataOf({ ...identity, rpc: null }),
       // Looked for only where it matters: when this host meets its name's older cluster.
       userData: false,
       dissolve: async () => !hasUserData(),
@@ -64,16 +74,31 @@ export class ClusterNode implements MetricSource {
       ...{ log: context.log, clock, random },
     })
     await underlay.start()
-    return new ClusterNode(underlay, setup)
+    try {
+      // Rises with every start of this data folder, whatever the clock does.
+      const { id, incarnation } = underlay.self
+      const rpc = await openRpc(config, { node: id, incarnation, clock, random, log: context.log })
+      underlay.setMetadata(metadataOf({ ...identity, rpc: toldAddress(config, rpc.port) }))
+      return new ClusterNode(underlay, rpc, setup)
+    } catch (error) {
+      await underlay.stop('pause')
+      throw error
+    }
   }
 
-  /** Of gossip. */
-  get address(): string {
-    return this.#underlay.self.address
+  /** Of gossip, and of rpc, as others are told. */
+  get addresses(): { gossip: string; rpc: string } {
+    const { self } = this.#underlay
+    return { gossip: self.address, rpc: rpcAddressOf(self)! }
+  }
+
+  get peers(): Peers {
+    return this.#rpc.peers
   }
 
   /** From now on others find the services of this node; a draining one gets no new work. */
   announce(draining: boolean): void {
+    this.#rpc.setServing(!draining)
     const { zone } = this.#setup.config.node
     const { id: node, life } = this.#underlay.self
     const { version } = this.#setup.context
@@ -105,10 +130,14 @@ export class ClusterNode implements MetricSource {
   collect(sink: MetricSink): void {
     this.#underlay.collect(sink)
     this.#overlay.collect(sink)
+    this.#rpc.peers.collect(sink)
   }
 
-  /** A pause: the others expect this node back. */
+  /** A pause: the others expect this node back, and get what is under way to them. */
   async stop(): Promise<void> {
+    await this.#rpc.drain(DRAIN_MS_MAX)
+    this.#endJoining()
+    this.#rpc.close()
     this.registry.stop()
     this.#overlay.stop()
     await this.#underlay.stop('pause')
@@ -127,6 +156,12 @@ export class ClusterNode implements MetricSource {
         return `In no cluster "${name}" yet`
     }
   }
+}
+
+/** A port alone where links listen as gossip does, so that the address may change. */
+function toldAddress({ cluster, rpc }: Config, port: number): string {
+  if (rpc.host === cluster.host || isWildcard(rpc.host)) return String(port)
+  return addressOf(rpc.host, port)
 }
 
 /** Such as an id that another process has: nothing that this node says is believed any more. */

@@ -12,10 +12,17 @@ export class Fleet {
   readonly nodes: NodeProcess[] = []
   readonly #folder = mkdtempSync(join(tmpdir(), 'flockmq-fleet-'))
 
+  readonly #token: string | null
+
+  /** `token`: the nodes' api.token. */
+  constructor(token: string | null = null) {
+    this.#token = token
+  }
+
   /** `prefix`: a command line that runs it, such as `ip netns exec x`. */
   add(args: readonly string[] = [], prefix: readonly string[] = []): NodeProcess {
     const name = `n${this.nodes.length + 1}`
-    const node = new NodeProcess(name, join(this.#folder, name), args, prefix)
+    const node = new NodeProcess(name, { data: join(this.#folder, name), args, prefix, token: this.#token })
     this.nodes.push(node)
     return node
   }
@@ -42,27 +49,42 @@ export class Fleet {
     return lists
   }
 
+  /** The same, and what they see is the same. */
+  async agreed(): Promise<MemberList[]> {
+    let lists: MemberList[] = []
+    await eventually(async () => {
+      lists = await this.whole()
+      return new Set(lists.map((list) => JSON.stringify(facts(list)))).size === 1
+    }, 'all see the same')
+    return lists
+  }
+
   async end(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.kill()))
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }
 
+interface NodeOptions {
+  data: string
+  args: readonly string[]
+  prefix: readonly string[]
+  token: string | null
+}
+
 export class NodeProcess {
   readonly name: string
   readonly data: string
-  readonly #args: readonly string[]
-  readonly #prefix: readonly string[]
+  readonly #options: NodeOptions
   #cli: CliProcess | null = null
   api = ''
   /** Of gossip. */
   address = ''
 
-  constructor(name: string, data: string, args: readonly string[], prefix: readonly string[]) {
+  constructor(name: string, options: NodeOptions) {
     this.name = name
-    this.data = data
-    this.#args = args
-    this.#prefix = prefix
+    this.data = options.data
+    this.#options = options
   }
 
   get up(): boolean {
@@ -74,8 +96,9 @@ export class NodeProcess {
   }
 
   async start(): Promise<void> {
+    const { args, prefix } = this.#options
     const own = ['--data', this.data, '--set', `node.name=${this.name}`, '--set', 'store.engine=memory']
-    this.#cli = await spawnCli(['start', ...own, ...ANY_PORTS, ...this.#args], { prefix: this.#prefix })
+    this.#cli = await spawnCli(['start', ...own, ...ANY_PORTS, ...args], { prefix })
     await this.#cli.waitFor(/^(ready|started) /m)
     this.api = /^listening {2}api \(http\) (\S+)$/m.exec(this.output)![1]!
     this.address = /^listening {2}cluster \(udp\+tcp\) (\S+)$/m.exec(this.output)![1]!
@@ -96,7 +119,7 @@ export class NodeProcess {
 
   /** What the command line says of this node. */
   run(...args: string[]): Promise<Finished> {
-    return runCli([...args, '--data', this.data], { prefix: this.#prefix })
+    return runCli([...args, '--data', this.data], { prefix: this.#options.prefix })
   }
 
   async members(): Promise<MemberList> {
@@ -104,7 +127,7 @@ export class NodeProcess {
   }
 
   async get(path: string): Promise<unknown> {
-    return await (await fetch(this.api + path)).json()
+    return await (await this.#fetch(path)).json()
   }
 
   async sees(other: NodeProcess): Promise<Member | undefined> {
@@ -113,10 +136,20 @@ export class NodeProcess {
 
   /** The sum of all figures of this name whose labels hold `labels`. */
   async metric(name: string, labels = ''): Promise<number> {
-    const text = await (await fetch(`${this.api}/metrics`)).text()
+    const text = await (await this.#fetch('/metrics')).text()
     const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
     return lines.filter((line) => line.includes(labels)).reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
   }
+
+  #fetch(path: string): Promise<Response> {
+    const { token } = this.#options
+    return fetch(this.api + path, token === null ? {} : { headers: { authorization: `Bearer ${token}` } })
+  }
+}
+
+/** What all must agree on. */
+export function facts({ cluster, members }: MemberList): object {
+  return { cluster, members: members.map(({ since: _since, self: _self, ...rest }) => rest) }
 }
 
 function stateOf(members: readonly Member[], node: NodeProcess): string | undefined {

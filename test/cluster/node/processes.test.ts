@@ -1,9 +1,10 @@
 import { beforeAll, expect, test, vi } from 'vitest'
 import type { MemberList } from '../../../src/node/cluster/roster.ts'
+import type { ServiceInstance } from '../../../src/rpc/index.ts'
 import { builtMain } from '../../build.ts'
 import { runCli } from '../../node/run-cli.ts'
 import { at, freePorts } from '../underlay/shell/real-cluster.ts'
-import { eventually, type NodeProcess, using } from './fleet.ts'
+import { eventually, facts, type NodeProcess, using } from './fleet.ts'
 
 vi.setConfig({ testTimeout: 90_000 })
 
@@ -14,15 +15,10 @@ beforeAll(async () => {
   await builtMain()
 }, 60_000)
 
-/** What all must agree on. */
-function facts({ cluster, members }: MemberList): object {
-  return { cluster, members: members.map(({ since: _since, self: _self, ...rest }) => rest) }
-}
-
 test('three nodes from one seed are one cluster, and all of them say the same', async () => {
   await using(async (fleet) => {
     const nodes = await fleet.star(3, ['--set', 'node.zone=here', '--set', 'cluster.secret=hush'])
-    await fleet.whole()
+    await fleet.agreed()
     const outputs = await Promise.all(nodes.map((node) => node.run('members', '--json')))
     expect(outputs.map(({ code, stderr }) => `${code}${stderr}`)).toEqual(['0', '0', '0'])
     const [first, ...others] = outputs.map(({ stdout }) => JSON.parse(stdout) as MemberList)
@@ -34,15 +30,45 @@ test('three nodes from one seed are one cluster, and all of them say the same', 
       roles: ['mqtt', 'dist', 'inbox', 'retain'],
     })
     expect(first!.members[0]!.self).toBe(true)
+    for (const { rpc } of first!.members) expect(rpc).toMatch(/^127\.0\.0\.1:\d+$/)
 
     const table = (await nodes[2]!.run('members')).stdout
     expect(table).toMatch(/^cluster flockmq \([0-9a-f-]{36}\): 3 known, 3 alive/)
     expect(table).toMatch(new RegExp(`^n1 +[0-9a-f]{8} +alive +\\d+s +${nodes[0]!.address} `, 'm'))
     expect(table).toMatch(/^n3\* /m)
     expect((await nodes[1]!.run('status')).stdout).toMatch(/^ {2}cluster {4}flockmq \(\S+\), 3 members, 3 alive$/m)
-    for (const node of nodes) expect(await node.metric('flockmq_cluster_hosts', 'state="alive"')).toBe(3)
+    for (const node of nodes) {
+      expect(await node.metric('flockmq_cluster_hosts', 'state="alive"')).toBe(3)
+      expect(await node.metric('flockmq_overlay_hosts')).toBe(2)
+      expect(await node.metric('flockmq_rpc_links')).toBe(0)
+    }
     // Nothing tells the secret.
     for (const node of nodes) expect(`${node.output}${table}`).not.toContain('hush')
+  })
+})
+
+test('each node knows the services of all, where they are, and which have gone', async () => {
+  await using(async (fleet) => {
+    const nodes = await fleet.star(3, ['--set', 'node.zone=here'])
+    const [first, second, third] = nodes as [NodeProcess, NodeProcess, NodeProcess]
+    await fleet.whole()
+    const instances = async (node: NodeProcess, service: string) => {
+      const { services } = (await node.get('/api/v1/services')) as { services: Record<string, ServiceInstance[]> }
+      return services[service]!
+    }
+    for (const service of ['mqtt', 'dist', 'inbox', 'retain']) {
+      for (const node of nodes) {
+        await eventually(async () => (await instances(node, service)).length === 3, `three of ${service}`)
+      }
+    }
+    const { members } = await first.members()
+    const found = await instances(second, 'dist')
+    expect(found.map(({ node, address }) => `${node} ${address}`).sort()).toEqual(
+      members.map(({ id, rpc }) => `${id} ${rpc}`).sort(),
+    )
+    expect(found[0]).toMatchObject({ service: 'dist', tags: ['zone=here'], draining: false, weight: 1 })
+    await third.kill('SIGTERM')
+    await eventually(async () => (await instances(first, 'dist')).length === 2, 'one has gone')
   })
 })
 
