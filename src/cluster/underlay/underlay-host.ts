@@ -66,7 +66,6 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
   #lookingUp = false
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: () => void = () => {}
-  #stallsSeen = 0
   #refusalsSeen = { foreignName: 0, otherVersion: 0 }
   #departed: () => void = () => {}
 
@@ -93,7 +92,12 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
       this.#save({ ...saved, incarnation: saved.incarnation + 1 }, true)
       const core = this.#makeCore(address)
       const transport = this.#makeTransport(sockets, envelope)
-      this.#running = { core, transport, whereabouts, lag: new LagMeter(this.#options.clock, (ms) => this.#onLag(ms)) }
+      this.#running = {
+        core,
+        transport,
+        whereabouts,
+        lag: new LagMeter(this.#options.clock, (lagMs) => this.#step({ type: 'lag', lagMs })),
+      }
     } catch (error) {
       sockets.udp.close()
       sockets.tcp.close()
@@ -268,14 +272,6 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
     if (foreignName !== this.#refusalsSeen.foreignName) this.#narrator.refused('foreign-name', from)
     if (otherVersion !== this.#refusalsSeen.otherVersion) this.#narrator.refused('other-version', from)
     this.#refusalsSeen = { foreignName, otherVersion }
-  }
-
-  /** What the protocol noticed itself, as a late tick, does not count twice. */
-  #onLag(lagMs: number): void {
-    this.#step({ type: 'tick' })
-    const stalls = this.#running?.core.counters.stalls ?? 0
-    if (stalls === this.#stallsSeen) this.#step({ type: 'lag', lagMs })
-    this.#stallsSeen = stalls
   }
 
   #step(input: Input): void {

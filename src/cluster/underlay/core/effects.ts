@@ -5,7 +5,7 @@ import type { Address, ClusterId, HostView, Metadata } from './host.ts'
 export type Command =
   /** Time went on: given whenever `deadline()` is reached, or later. */
   | { type: 'tick' }
-  /** How late the event loop was, as the host measured. */
+  /** How late the event loop is now, as the host measured: what a late step showed already does not count again. */
   | { type: 'lag'; lagMs: number }
   /** Our own address or metadata changed; what is left out stays. */
   | { type: 'update'; address?: Address; metadata?: Metadata }

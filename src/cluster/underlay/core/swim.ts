@@ -63,6 +63,7 @@ export class Swim {
   #leaving: 'no' | 'pausing' | 'leaving' = 'no'
   #silent = false
   #announcedMs = Number.POSITIVE_INFINITY
+  #forgivenAtMs = Number.NEGATIVE_INFINITY
 
   constructor(setup: SwimSetup, now: number) {
     const { options, random, counters, clusterName, clusterId, self } = setup
@@ -145,7 +146,9 @@ export class Swim {
         this.#visit(input.address, now)
         break
       case 'lag':
-        this.#context.health.add(lagPenalty(input.lagMs, this.#context.options))
+        // Not twice for one stall.
+        if (this.#forgivenAtMs < now - input.lagMs)
+          this.#context.health.add(lagPenalty(input.lagMs, this.#context.options))
         break
       case 'update':
         this.own.change(input.address ?? this.own.record.address, input.metadata ?? this.own.record.metadata)
@@ -174,6 +177,7 @@ export class Swim {
     const graceMs = lateMs + Math.min(lateMs, options.probeTimeoutMs)
     this.#prober.shift(graceMs)
     for (const member of this.#table.suspects) member.suspicion!.shift(graceMs)
+    this.#forgivenAtMs = now
     counters.stalls++
     counters.stallMs += lateMs
     health.add(lagPenalty(lateMs, options))

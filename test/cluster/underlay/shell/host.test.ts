@@ -257,18 +257,21 @@ describe.concurrent('life', () => {
     }
   })
 
-  test('listeners hear of changes in order, and may ask for more', async () => {
+  test('listeners hear of changes, and may ask for more', async () => {
     await using(RealCluster.of(2, star), async (cluster) => {
       const [first] = cluster.hosts
-      await cluster.start()
       const heard: string[] = []
-      const end = first!.node.on((notice) => {
-        heard.push(notice.type)
-        if (notice.type === 'joined') first!.node.sendPayload(notice.host.id, new Uint8Array([7]))
-      })
+      let end = () => {}
+      first!.before = (node) => {
+        end = node.on((notice) => {
+          heard.push(notice.type)
+          if (notice.type === 'joined') node.sendPayload(notice.host.id, new Uint8Array([7]))
+        })
+      }
+      await cluster.start()
       await until(() => cluster.hosts[1]!.payloads.length > 0, 'the answer to the notice')
       end()
-      expect(heard[0]).toBe('joined')
+      expect(heard).toEqual(['formed', 'joined'])
       expect(first!.metric('flockmq_cluster_hosts', { state: 'alive' })).toBe(2)
       expect(
         first!.metric('flockmq_cluster_gossip_bytes_total', { transport: 'udp', direction: 'sent' }),
