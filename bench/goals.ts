@@ -1,4 +1,4 @@
-/** The table "To reach" of the first issue, as data and as pure judgements; reported, never asserted. */
+/** The tables "To reach" of the first and the durable release, as data and as pure judgements; reported, never asserted. */
 import type { BrokerOptions } from './brokers/index.ts'
 import { type Cell, compareSpec } from './compare.ts'
 import { count, figure, table } from './report.ts'
@@ -133,7 +133,30 @@ export const goalTable: Goal[] = [
   ]),
 ]
 
+/** With every acknowledgement on disk. */
+export const durableTable: Goal[] = [
+  goal('offline, full speed', 'offline-acks', {}, [rateAtLeast(60_000), nothingLost]),
+  goal('offline, 60,000 msg/s', 'offline-acks', { rate: 60_000, warmup: 3 }, [
+    atMost('p99 <= 10 ms', 'ms', 10, (own) => own.latency && own.latency.p99 / 1000),
+    nothingLost,
+  ]),
+  goal('offline, 15,000 msg/s', 'offline-acks', { rate: 15_000, warmup: 3 }, [
+    atMost('p99 <= 3 ms', 'ms', 3, (own) => own.latency && own.latency.p99 / 1000),
+    nothingLost,
+  ]),
+  goal('persistent online', 'persistent-online', {}, [rateAtLeast(40_000), nothingLost]),
+  goal('1 -> 10,000 offline, 1 KB', 'offline-fan-out', {}, [
+    rateAtLeast(100_000),
+    atMost('payload in the log <= 10 times', 'times', 10, (own) => own.extra.payloadInLog),
+    nothingLost,
+  ]),
+  goal('restart when full', 'restart', {}, [
+    atMost('first session <= 2,000 ms', 'ms', 2000, (own) => own.extra.firstSessionMs),
+  ]),
+]
+
 export interface GoalsOptions {
+  table: readonly Goal[]
   seconds: number
   floodSeconds: number
   rounds: number
@@ -144,9 +167,9 @@ export interface GoalsOptions {
 }
 
 export async function goals(options: GoalsOptions): Promise<{ rows: Row[]; text: string }> {
-  const { seconds, floodSeconds, rounds, log } = options
+  const { table, seconds, floodSeconds, rounds, log } = options
   const rows: Row[] = []
-  for (const wanted of goalTable.filter(({ name }) => name.includes(options.only))) {
+  for (const wanted of table.filter(({ name }) => name.includes(options.only))) {
     const long = wanted.scenario === 'flood'
     const spec = completeSpec(wanted.scenario, { seconds: long ? floodSeconds : seconds, ...wanted.given })
     const brokers = (['flockmq', ...wanted.peers] as const).map((name) => options.broker(name))

@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { BrokerOptions } from './brokers/index.ts'
 import { compare } from './compare.ts'
 import { STAMP_BYTES } from './generator/codec.ts'
-import { goals } from './goals.ts'
+import { durableTable, goals, goalTable } from './goals.ts'
 import { describeSpec, progressLine, resultText } from './report.ts'
 import { runOnce } from './run.ts'
 import { type BrokerName, brokerNames, completeSpec, type ScenarioName, type Spec, scenarioNames } from './spec.ts'
@@ -82,13 +82,15 @@ brokerOptions(loadOptions(program.command('compare').argument('[scenario...]', s
   })
 
 brokerOptions(program.command('goals'))
-  .description('the goals of the first release: goal, measured, met')
+  .description('the goals of the first release, or of the durable one: goal, measured, met')
+  .option('--durable', 'those with every acknowledgement on disk')
   .option('--seconds <n>', 'measured window of each run', positive, 4)
   .option('--flood-seconds <n>', 'length of the flood', positive, 60)
   .option('--rounds <n>', 'runs of each cell; the median counts', positive, 1)
   .option('--only <text>', 'only goals whose name contains this')
-  .action(async (given: Given & { floodSeconds: number; only?: string }) => {
+  .action(async (given: Given & { floodSeconds: number; only?: string; durable?: boolean }) => {
     const { rows, text } = await goals({
+      table: given.durable ? durableTable : goalTable,
       seconds: given.seconds!,
       floodSeconds: given.floodSeconds,
       rounds: given.rounds!,

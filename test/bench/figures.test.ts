@@ -4,7 +4,7 @@ import { type Cell, comparisonText, median } from '../../bench/compare.ts'
 import { eventLoopP99Seconds } from '../../bench/event-loop.ts'
 import { LatencyRecorder } from '../../bench/generator/latency.ts'
 import { planTraffic } from '../../bench/generator/plan.ts'
-import { goalTable, judge } from '../../bench/goals.ts'
+import { durableTable, goalTable, judge } from '../../bench/goals.ts'
 import { parseCpuMicros } from '../../bench/proc.ts'
 import { figure, table } from '../../bench/report.ts'
 import { type BrokerName, completeSpec, type Result } from '../../bench/spec.ts'
@@ -162,4 +162,15 @@ test('goals name the peers that they need', () => {
 test('a comparison shows how many times better the first broker is', () => {
   const text = comparisonText(cells(result('flockmq', 1_000_000), result('mosquitto', 100_000)))
   expect(text.split('\n')[3]).toMatch(/mosquitto\s+100k\s+10\.00x\s+10\s+10\.00x/)
+})
+
+test('durable goals are judged by latency in ms, by inserts and by copies in the log', () => {
+  const met = (name: string, own: Result) =>
+    judge(durableTable.find((goal) => goal.name === name)!, cells(own, null)).map((row) => row.met)
+  const latency = (p99: number) => ({ latency: { p50: 1, p99, p999: p99, max: p99 } })
+  expect(met('offline, 15,000 msg/s', result('flockmq', 15_000, latency(3_000)))).toEqual([true, true])
+  expect(met('offline, 15,000 msg/s', result('flockmq', 15_000, latency(3_100)))).toEqual([false, true])
+  const fanOut = (payloadInLog: number) => result('flockmq', 100_000, { extra: { payloadInLog } })
+  expect(met('1 -> 10,000 offline, 1 KB', fanOut(6))).toEqual([true, true, true])
+  expect(met('1 -> 10,000 offline, 1 KB', fanOut(10_000))).toEqual([true, false, true])
 })
