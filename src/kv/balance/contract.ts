@@ -27,6 +27,8 @@ export interface StoreView {
   /** What the node runs: `mqtt`, and the services that it holds voters of. */
   roles: readonly string[]
   freeBytes: number
+  /** Says itself that it has too little space to go on: its leaders leave. Its own margin keeps this from flapping. */
+  full: boolean
 }
 
 /** A range as its leader tells it. */

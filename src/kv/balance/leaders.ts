@@ -4,15 +4,15 @@ import { least } from './placement.ts'
 import type { Survey } from './survey.ts'
 import { storesOf } from './tally.ts'
 
-/** Takes leaders from a store that pauses, leaves or is nearly full. */
+/** Takes leaders from a store that pauses, leaves or is full. */
 export function drainStep(survey: Survey, range: RangeView): Step | null {
   const leader = range.leaderStore
-  if (leader === null || !survey.ready(range) || survey.usable(leader)) return null
+  const store = leader === null ? undefined : survey.store(leader)
+  if (leader === null || store === undefined || !survey.ready(range) || !survey.loses(store)) return null
   const heir = heirOf(survey, range)
   if (heir === null) return null
   survey.leaders.move(leader, heir, range.descriptor.service)
-  const store = survey.store(leader)!
-  const why = store.decommissioning ? 'is being decommissioned' : store.draining ? 'pauses' : 'is nearly full'
+  const why = store.decommissioning ? 'is being decommissioned' : store.draining ? 'pauses' : 'is full'
   return { action: { type: 'transfer', to: heir }, reason: `${leader} ${why}: ${heir} leads` }
 }
 

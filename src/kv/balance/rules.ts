@@ -20,7 +20,7 @@ export interface Rules {
   proposalsMax: number
   /** A replica that is at most so many entries behind has caught up. */
   caughtUpEntries: number
-  /** A store with less free space gets neither replicas nor leaders, and gives its leaders up. */
+  /** A store with less free space gets neither replicas nor leaders. */
   freeBytesMin: number
   /** Differences of replica or leader counts below max(2, this part of the mean) are left alone, in percent. */
   slackPercent: number

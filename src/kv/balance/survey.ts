@@ -71,10 +71,15 @@ export class Survey {
     return !this.gone(id) && !this.leaving(id)
   }
 
+  /** Gives up its leaders. */
+  loses({ decommissioning, draining, full }: StoreView): boolean {
+    return decommissioning || draining || full
+  }
+
   /** May get replicas and leaders. */
   usable(id: string): boolean {
     const store = this.#stores.get(id)
-    if (store === undefined || !store.alive || store.decommissioning || store.draining) return false
+    if (store === undefined || !store.alive || this.loses(store)) return false
     return store.freeBytes >= this.rules.freeBytesMin
   }
 

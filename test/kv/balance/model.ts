@@ -21,7 +21,7 @@ export class Cluster {
 
   addStore(id: string, options: Partial<StoreView> = {}): void {
     const roles = ['mqtt', 'dist', 'inbox', 'retain']
-    const flags = { alive: true, deadForMs: 0, decommissioning: false, draining: false }
+    const flags = { alive: true, deadForMs: 0, decommissioning: false, draining: false, full: false }
     this.stores.set(id, { id, zone: '', roles, freeBytes: 100 * 2 ** 30, ...flags, ...options })
   }
 

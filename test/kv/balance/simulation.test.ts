@@ -88,7 +88,8 @@ class BalancedWorld {
       else if (draw < 8) Object.assign(store, { alive: true, deadForMs: 0 })
       else if (draw === 8) store.draining = !store.draining
       else if (draw === 9) store.freeBytes = this.random.below(2) * 2 ** 35
-      else if (draw === 10 && this.random.below(3) === 0) store.decommissioning = true
+      else if (draw === 10) store.full = this.random.below(3) === 0
+      else if (draw === 11 && this.random.below(3) === 0) store.decommissioning = true
     }
     for (const range of this.cluster.ranges.values()) {
       if (this.random.below(15) === 0) range.sizeBytes = 2 ** 30 * this.random.float() * 3
@@ -139,7 +140,7 @@ class BalancedWorld {
       const wished = this.rules.services[service]!.voters!
       const able = stores.filter((store) => store.roles.includes(service) && !store.decommissioning && store.alive)
       const free = able.filter(
-        (store) => (!store.draining && store.freeBytes > 2 ** 31) || votersOf(range).includes(store.id),
+        (store) => (!store.draining && !store.full && store.freeBytes > 2 ** 31) || votersOf(range).includes(store.id),
       )
       const size = Math.min(wished, able.length)
       const count = size % 2 === 0 ? Math.max(1, size - 1) : size
