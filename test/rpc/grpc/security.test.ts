@@ -159,23 +159,21 @@ describe('strangers', () => {
 
   test('that say nothing are hung up on, and only so many are let in', async () => {
     const b = await startNode('b', { links: { handshakeMsMax: 100 }, strangersMax: 3 })
-    const session = connectHttp2(`http://127.0.0.1:${b.port}`)
-    session.on('error', () => {})
     let closed = 0
     let refused = 0
-    for (let i = 0; i < 5; i++) {
-      const headers = {
-        ':method': 'POST',
-        ':path': '/flockmq.link.v1.Link/Connect',
-        'content-type': 'application/grpc',
-      }
+    const headers = { ':method': 'POST', ':path': '/flockmq.link.v1.Link/Connect', 'content-type': 'application/grpc' }
+    // A connection each: whoever is hung up on takes its connection along.
+    const sessions = Array.from({ length: 5 }, () => {
+      const session = connectHttp2(`http://127.0.0.1:${b.port}`)
+      session.on('error', () => {})
       const stream = session.request(headers)
       stream.on('error', () => {})
       stream.on('close', () => closed++)
       stream.on('data', () => refused++)
-    }
+      return session
+    })
     await until(() => refused === 2, 'two are refused at once')
     await until(() => closed === 5, 'the others later')
-    session.destroy()
+    for (const session of sessions) session.destroy()
   })
 })

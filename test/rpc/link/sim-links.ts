@@ -8,6 +8,8 @@ import { Initiator } from '../../../src/rpc/link/core/initiator.ts'
 import { LinkMeters } from '../../../src/rpc/link/core/meters.ts'
 import type { LinkOptions } from '../../../src/rpc/link/core/options.ts'
 import { FRAME_HEADER_BYTES } from '../../../src/rpc/link/core/packet.ts'
+import type { WireEvents } from '../../../src/rpc/link/transport.ts'
+import { SimWire } from '../../sim/wires.ts'
 import type { World } from '../../sim/world.ts'
 
 export const SMALL: LinkOptions = {
@@ -32,68 +34,6 @@ export function secretOf(world: World, secret: string): Authenticator {
   }
 }
 
-interface End {
-  packet(bytes: Buffer): void
-  closed(): void
-}
-
-/** A connection of the simulated network: packets in order, until it is cut; then each end hears of it late or never. */
-export class Wire {
-  readonly #world: World
-  readonly #arrivals = [0, 0]
-  readonly #ends: [End, End]
-  readonly #open = [true, true]
-  #cut = false
-
-  constructor(world: World, dialler: End, listener: End) {
-    this.#world = world
-    this.#ends = [dialler, listener]
-  }
-
-  get alive(): boolean {
-    return !this.#cut
-  }
-
-  write(side: 0 | 1, bytes: Buffer): void {
-    if (!this.#open[side]) return
-    const copy = Buffer.from(bytes)
-    this.#arrive(side, () => this.#ends[1 - side]!.packet(copy))
-  }
-
-  /** A clean close: what was written before it arrives. */
-  close(side: 0 | 1): void {
-    if (!this.#open[side]) return
-    this.#open[side] = false
-    this.#arrive(side, () => {
-      this.#open[1 - side] = false
-      this.#ends[1 - side]!.closed()
-    })
-  }
-
-  /** Nothing that is on its way arrives any more: any prefix of what each side wrote has. */
-  cut(silent: boolean): void {
-    this.#cut = true
-    if (silent) return
-    for (const side of [0, 1]) {
-      if (!this.#open[side]) continue
-      this.#world.clock.after(this.#world.random.below(30), () => {
-        if (!this.#open[side]) return
-        this.#open[side] = false
-        this.#ends[side]!.closed()
-      })
-    }
-  }
-
-  #arrive(side: number, deliver: () => void): void {
-    const nowMs = this.#world.clock.monotonic()
-    const atMs = Math.max(this.#arrivals[side]!, nowMs + 0.2 + this.#world.random.float() * 5)
-    this.#arrivals[side] = atMs
-    this.#world.clock.after(atMs - nowMs, () => {
-      if (!this.#cut && this.#open[1 - side]) deliver()
-    })
-  }
-}
-
 type Inbound = (peer: HostId, incarnation: number, body: Buffer, from: 'initiator' | 'acceptor') => void
 type Lost = (frames: readonly OutFrame[]) => void
 
@@ -105,7 +45,7 @@ export class SimNode {
   readonly acceptor: Acceptor
   readonly sessions = new Map<HostId, AcceptedSession>()
   readonly initiators = new Map<HostId, Initiator>()
-  readonly wires = new Set<Wire>()
+  readonly wires = new Set<SimWire>()
   /** Bodies that were given out and are not consumed yet, in bytes, by link. */
   heldBytes = 0
   heldBytesMax = 0
@@ -118,8 +58,8 @@ export class SimNode {
   readonly #lost: Lost
   readonly #secret: Authenticator
   #nextConnection = 1
-  readonly #accepted = new Map<number, Wire>()
-  readonly #dialled = new Map<HostId, Wire>()
+  readonly #accepted = new Map<number, SimWire>()
+  readonly #dialled = new Map<HostId, SimWire>()
   readonly #armed = new Map<object, number>()
 
   constructor(fabric: Fabric, name: HostId, incarnation: number, received: Inbound, lost: Lost, secret = 'secret') {
@@ -186,7 +126,7 @@ export class SimNode {
     for (const wire of this.wires) wire.cut(this.#world.random.below(4) === 0)
   }
 
-  accept(wire: Wire): End {
+  accept(wire: SimWire): WireEvents {
     const connection = this.#nextConnection++
     this.#accepted.set(connection, wire)
     this.wires.add(wire)
@@ -255,7 +195,7 @@ export class SimNode {
 
   #dial(peer: HostId, connection: number): void {
     this.#world.clock.after(this.#world.random.below(10), () => {
-      const end: End = {
+      const end: WireEvents = {
         packet: (bytes) => this.#stepInitiator(peer, { type: 'packet', connection, bytes }),
         closed: () => this.#stepInitiator(peer, { type: 'closed', connection }),
       }
@@ -298,17 +238,17 @@ export class Fabric {
   readonly world: World
   readonly nodes = new Map<HostId, SimNode>()
   readonly blocked = new Set<string>()
-  readonly wires = new Set<Wire>()
+  readonly wires = new Set<SimWire>()
 
   constructor(world: World) {
     this.world = world
   }
 
-  connect(from: HostId, to: HostId, dialler: End): Wire | null {
+  connect(from: HostId, to: HostId, dialler: WireEvents): SimWire | null {
     const node = this.nodes.get(to)
     if (node === undefined || !node.alive || this.blocked.has(`${from}>${to}`)) return null
-    const listener: End = { packet: (bytes) => target.packet(bytes), closed: () => target.closed() }
-    const wire = new Wire(this.world, dialler, listener)
+    const listener: WireEvents = { packet: (bytes) => target.packet(bytes), closed: (reason) => target.closed(reason) }
+    const wire = new SimWire(this.world, dialler, listener)
     const target = node.accept(wire)
     this.wires.add(wire)
     return wire

@@ -6,8 +6,8 @@ import { Forwarder, introduce, messages, requests, startNode, stopAll, until } f
 afterEach(stopAll)
 
 const QUICK = { backoffMsMin: 5, backoffMsMax: 20 }
-const number = (value: number) => {
-  const bytes = Buffer.alloc(8)
+const number = (value: number, size = 8) => {
+  const bytes = Buffer.alloc(size)
   bytes.writeUInt32BE(value)
   return bytes
 }
@@ -24,7 +24,7 @@ describe('messages', () => {
         expect(from).toBe(a.id)
         const bytes = Buffer.from(message)
         seen.push(bytes.readUInt32BE(0))
-        if (bytes.length > 8) {
+        if (bytes.length > 1_000) {
           largeBytes = bytes.length
           expect(bytes.readUInt32BE(bytes.length - 4)).toBe(77)
         }
@@ -34,7 +34,7 @@ describe('messages', () => {
     large.writeUInt32BE(500, 0)
     large.writeUInt32BE(77, large.length - 4)
     for (let i = 0; i < 1_000; i++) {
-      expect(a.peers.send(b.id, channel, i === 500 ? large : number(i))).toBe('accepted')
+      expect(a.peers.send(b.id, channel, i === 500 ? large : number(i, i > 600 ? 1_000 : 8))).toBe('accepted')
     }
     await until(() => seen.length === 1_000, 'everything arrived')
     expect(seen).toEqual(Array.from({ length: 1_000 }, (_, i) => i))
@@ -164,5 +164,30 @@ describe('a connection that is cut', () => {
     a.peers.send(b.id, channel, number(4))
     await until(() => seen.length === 2, 'the next arrived')
     expect(seen).toEqual([1, 4])
+  })
+
+  test('a peer that has forgotten the link: what waits is given back, and a new session begins', async () => {
+    const [a, b] = [await startNode('a', { links: QUICK }), await startNode('b', { links: QUICK })]
+    const forwarder = await Forwarder.start(b.port)
+    a.peers.join({ node: b.id, address: forwarder.address })
+    const channel = messages()
+    const seen: number[] = []
+    const lost: string[] = []
+    b.peers.handleMessages(channel, { received: (_, message) => void seen.push(Buffer.from(message).readUInt32BE(0)) })
+    a.peers.observeDiscards(channel, {
+      discarded: (_to, message, reason) => void lost.push(`${Buffer.from(message).readUInt32BE(0)} ${reason}`),
+    })
+    a.peers.send(b.id, channel, number(1))
+    await until(() => a.peers.bufferedBytes(b.id, 'deliveries') === 0 && seen.length === 1, 'the first')
+    forwarder.cut()
+    await until(() => a.peers.linkState(b.id, 'deliveries') !== 'open', 'the cut')
+    b.peers.forget(a.id)
+    a.peers.send(b.id, channel, number(2))
+    await until(() => lost.length === 1, 'the report')
+    expect(lost).toEqual(['2 session-lost'])
+    a.peers.send(b.id, channel, number(3))
+    await until(() => a.peers.bufferedBytes(b.id, 'deliveries') === 0, 'the third')
+    expect(seen).toEqual([1, 3])
+    forwarder.close()
   })
 })
