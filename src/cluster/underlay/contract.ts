@@ -74,4 +74,6 @@ export interface UnderlayHostOptions {
   random: Random
   /** For tests; default: LAN. */
   swim?: Partial<SwimOptions>
+  /** All addresses of a name; throws where there is none. Default: as the system resolves names. */
+  resolve?: (name: string) => Promise<string[]>
 }

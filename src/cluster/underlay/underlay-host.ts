@@ -81,7 +81,7 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
   async start(): Promise<void> {
     assert(this.#running === null, 'A host starts once')
     const seeds = checkOptions(this.#options)
-    const ip = await listenIp(this.#options.host, resolveName)
+    const ip = await listenIp(this.#options.host, this.#options.resolve ?? resolveName)
     checkExposure(ip, this.#options)
     const saved = checkState(this.#state.read(), this.#options)
     const envelope = await Envelope.derive(this.#options.secrets)

@@ -3,11 +3,11 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { BrokerError } from '../../../base/errors.ts'
+import type { UnderlayHostOptions } from '../contract.ts'
 import type { Address } from '../core/index.ts'
 import { addressOf, type Endpoint, isLoopback, isWildcard, normalIp } from './addresses.ts'
 
-/** All addresses of a name; throws where there is none. */
-export type Resolve = (name: string) => Promise<string[]>
+export type Resolve = NonNullable<UnderlayHostOptions['resolve']>
 
 export const resolveName: Resolve = async (name) => {
   if (isIP(name) !== 0) return [name]

@@ -186,6 +186,30 @@ describe.concurrent('addresses', () => {
     )
   })
 
+  test('a seed gets its address late: it is found, and so is our own way to it', async () => {
+    const known = new Map<string, string[]>()
+    const resolve = async (name: string) => {
+      const found = /^[\d.]+$/.test(name) ? [name] : known.get(name)
+      if (found === undefined) throw new Error('ENOTFOUND')
+      return found
+    }
+    await using(
+      RealCluster.of(2, (ports, i) => {
+        if (i === 0) return { host: '127.0.0.1' }
+        return { host: '0.0.0.0', insecure: true, seeds: ['other', `flock:${ports[0]}`], resolve }
+      }),
+      async (cluster) => {
+        const [seed, late] = cluster.hosts
+        await cluster.start()
+        await until(() => (late!.metric('flockmq_cluster_refused_total', { what: 'lookup' }) ?? 0) > 0, 'no such name')
+        expect(late!.node.cluster).toBeNull()
+        known.set('flock', ['127.0.0.7', '127.0.0.1'])
+        await until(() => seed!.sees(late!) === 'alive', 'it is found')
+        await until(() => seed!.node.member(late!.id)!.address.startsWith('127.0.0.'), 'it is reached')
+      },
+    )
+  })
+
   test('a given address is told as it is', async () => {
     await using(
       RealCluster.of(1, () => ({ host: '0.0.0.0', secrets: ['s'], advertise: '10.1.2.3:4567' })),
