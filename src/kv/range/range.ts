@@ -113,6 +113,11 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.streams = streams ?? this.#newStreams(options.descriptor.id)
   }
 
+  /** Whether an entry may be applied before it is committed: what is seen is never hidden again. */
+  get mayGoAhead(): boolean {
+    return this.settled || this.#aheadIndex === this.#applied.index
+  }
+
   /** As landed. */
   get descriptor(): RangeDescriptor {
     return this.#shown.descriptor
@@ -168,8 +173,8 @@ export class Range<Command, Response, Query, Answer, Effect> {
   }
 
   /**
-   * Applies an entry. Entries come in log order, each once. `ahead`: before it is committed, which needs a range that is
-   * {@link settled}, or has applied ahead everything since.
+   * Applies an entry. Entries come in log order, each once. `ahead`: before it is committed, see
+   * {@link mayGoAhead}.
    */
   apply(entry: Entry<Command>, ahead = false): Outcome<Response, Effect> {
     if (ahead) this.#goAhead()
@@ -301,7 +306,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
   }
 
   #goAhead(): void {
-    assert(this.settled || this.#aheadIndex === this.#applied.index, 'What is committed must not be hidden again')
+    assert(this.mayGoAhead, 'What is committed must not be hidden again')
     this.#aheadIndex = this.#applied.index + 1
   }
 

@@ -346,7 +346,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     for (const entry of entries) {
       const follows = entry.index === range.applied.index + 1
       if (!follows || entry.type === 'config' || range.halted !== null) return
-      if (!range.settled && this.#unshown.some((each) => each.committed)) return
+      if (!range.mayGoAhead) return
       const outcome = this.#apply(entry, true)
       if (range.applied.index < entry.index) return
       this.#keep(outcome, { committed: false, waits: true, proposal: null }, gathered)

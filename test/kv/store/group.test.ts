@@ -165,7 +165,7 @@ describe('replicas that come and go', () => {
     expect(cluster.health()).toEqual([])
   })
 
-  test.each(seeds(6))('a state that is interrupted is begun again, seed %i', async (seed) => {
+  test.each(seeds(10))('a state that is interrupted is begun again, seed %i', async (seed) => {
     const held = setup(seed, [], FOUR, 1)
     const { world, cluster, append, observed } = held
     const { random } = world
