@@ -23,6 +23,7 @@ export class Grants {
   readonly #electedMs: number
   readonly #byHolder = new Map<string, Grant[]>()
   #confirmedMs = Number.NEGATIVE_INFINITY
+  #doubtMs = Number.NEGATIVE_INFINITY
   #ready = false
 
   /**
@@ -36,7 +37,7 @@ export class Grants {
 
   /** A majority (of both halves of a joint configuration) has acknowledged a heartbeat that was sent at `sentMs`. */
   confirmed(sentMs: number): void {
-    this.#confirmedMs = Math.max(this.#confirmedMs, sentMs)
+    if (sentMs > this.#doubtMs) this.#confirmedMs = Math.max(this.#confirmedMs, sentMs)
   }
 
   /** The term's first entry is committed and applied: the commit index is now no less than any leader's before. */
@@ -44,9 +45,13 @@ export class Grants {
     this.#ready = true
   }
 
-  /** The clock may have stood still: nothing is granted until a heartbeat is acknowledged that is sent after `nowMs`. */
-  doubt(): void {
+  /**
+   * The clock may have stood still: a heartbeat that was sent by `nowMs` says nothing any more, whenever it was
+   * acknowledged. Leases given out before end later by this clock than in truth, which is safe.
+   */
+  doubt(nowMs: number): void {
     this.#confirmedMs = Number.NEGATIVE_INFINITY
+    this.#doubtMs = nowMs
   }
 
   /** Gives out a lease; how long it runs on the holder's clock, null = not now. */

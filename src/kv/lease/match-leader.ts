@@ -27,8 +27,9 @@ export class MatchLeader {
     this.#grants.ready()
   }
 
-  doubt(): void {
-    this.#grants.doubt()
+  /** The clock may have stood still (the machine slept). */
+  doubt(nowMs: number): void {
+    this.#grants.doubt(nowMs)
   }
 
   /** @param commit all that is committed, as the leader knows */

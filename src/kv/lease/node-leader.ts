@@ -60,7 +60,7 @@ export class NodeLeader {
 
   /** The clock may have stood still, and asks may lie unread: as if elected anew. */
   doubt(nowMs: number): void {
-    this.#grants.doubt()
+    this.#grants.doubt(nowMs)
     for (const node of this.#nodes.values()) node.untilMs = nowMs + this.#options.leaseMs
   }
 

@@ -44,6 +44,8 @@ export interface Duties {
   confirmed(member: Member, sentMs: number): void
   committed(member: Member, index: number, text: string): void
   heard(member: Member, from: string, message: unknown): void
+  /** Its machine slept, and its clock with it; it has noticed. */
+  slept(member: Member): void
   /** It stood still, and goes on. */
   resumed(member: Member): void
   /** Every 20 ms or so. */
@@ -250,15 +252,21 @@ export class Group {
     this.world.clock.after(this.random.float() * this.#options.lastsMs, () => this.world.network.heal())
   }
 
-  /** A process stands still, as in a long collection of garbage; its clock goes on. */
+  /** A process stands still, as in a long collection of garbage; or its machine sleeps, and its clock with it. */
   #pause(): void {
     const leader = [...this.members.values()].find(({ leads }) => leads)
     const member = this.random.below(2) === 0 && leader !== undefined ? leader : this.any()
     if (member.paused || member.host?.alive === false) return
     member.paused = true
     this.#inbox.set(member, [])
+    const asleep = this.random.below(3) === 0
+    const sinceMs = this.world.elapsedMs
     this.world.clock.after(this.random.float() * this.#options.lastsMs, () => {
       member.paused = false
+      if (asleep) {
+        member.offsetMs -= member.rate * (this.world.elapsedMs - sinceMs)
+        this.#duties.slept(member)
+      }
       this.#duties.resumed(member)
       for (const { from, message } of this.#inbox.get(member)!) this.#hear(member, from, message)
       this.#inbox.delete(member)

@@ -104,8 +104,13 @@ describe('the leader of routes', () => {
     expect(leader.ask(ask(3), 5, 11_300)).toMatchObject({ forMs: 1_500 })
     leader.confirmed(10_500)
     expect(leader.ask(ask(4), 5, 11_300)).toMatchObject({ forMs: 1_500 })
-    leader.doubt()
+    leader.doubt(11_301)
     expect(leader.ask(ask(5), 5, 11_301)).toMatchObject({ type: 'refused' })
+    // Sent before the sleep, acknowledged after it.
+    leader.confirmed(11_301)
+    expect(leader.ask(ask(5), 5, 11_302)).toMatchObject({ type: 'refused' })
+    leader.confirmed(11_302)
+    expect(leader.ask(ask(5), 5, 11_302)).toMatchObject({ type: 'granted' })
     expect(() => {
       leader.confirmed(11_500)
       leader.ask(ask(6), 5, 11_400)

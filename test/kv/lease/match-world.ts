@@ -2,7 +2,12 @@ import { type Answer, type AppliedReport, type Ask, MatchHolder, MatchLeader } f
 import { type Duties, Group, type GroupOptions, type Member } from './group.ts'
 
 /** Mistakes that the simulation must find. */
-export type MatchMistake = 'index-ignored' | 'leader-waits-not' | 'unconfirmed' | 'holders-forgotten'
+export type MatchMistake =
+  | 'index-ignored'
+  | 'leader-waits-not'
+  | 'unconfirmed'
+  | 'holders-forgotten'
+  | 'sleep-unnoticed'
 
 interface Process {
   holder: MatchHolder
@@ -98,6 +103,13 @@ export class MatchWorld implements Duties {
       this.group.send(member, from, { answer: spoilt })
     }
     this.#release(member, process)
+  }
+
+  slept(member: Member): void {
+    if (this.#mistake === 'sleep-unnoticed') return
+    const process = this.#processes.get(member)!
+    process.holder.doubt()
+    process.leader?.doubt(this.group.clock(member))
   }
 
   /** What it does first is what it was about to do. */

@@ -35,7 +35,13 @@ describe('no node matches by a table without a route whose SUBACK is out', () =>
 })
 
 describe('mistakes are found', () => {
-  const mistakes: MatchMistake[] = ['index-ignored', 'leader-waits-not', 'unconfirmed', 'holders-forgotten']
+  const mistakes: MatchMistake[] = [
+    'index-ignored',
+    'leader-waits-not',
+    'unconfirmed',
+    'holders-forgotten',
+    'sleep-unnoticed',
+  ]
   test.each(mistakes)('%s', { timeout: 60_000 }, (mistake) => {
     const found = seeds(40).some((seed) => {
       try {

@@ -9,7 +9,7 @@ import {
 import { type Duties, Group, type GroupOptions, type Member } from './group.ts'
 
 /** Mistakes that the simulation must find. */
-export type NodeMistake = 'fences-early' | 'leader-waits-not' | 'acts-unasked'
+export type NodeMistake = 'fences-early' | 'leader-waits-not' | 'acts-unasked' | 'sleep-unnoticed'
 
 const RANGE = 'r1'
 const SESSIONS = ['a', 'b', 'c', 'd']
@@ -168,6 +168,13 @@ export class NodeWorld implements Duties {
     const replica = this.#replicas.get(member)
     if (replica !== undefined) this.#serve(member, replica, from, message)
     else this.#listen(member, this.#nodes.get(member)!, from, message)
+  }
+
+  slept(member: Member): void {
+    if (this.#mistake === 'sleep-unnoticed') return
+    const node = this.#nodes.get(member)
+    if (node !== undefined && node.holder.doubt().length > 0) this.#close(node)
+    this.#replicas.get(member)?.leader?.doubt(this.group.clock(member))
   }
 
   /** What it does first is what it was about to do. */

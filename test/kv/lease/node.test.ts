@@ -43,7 +43,7 @@ describe('whoever acts on a session is the one that the log names', () => {
 })
 
 describe('mistakes are found', () => {
-  const mistakes: NodeMistake[] = ['fences-early', 'leader-waits-not', 'acts-unasked']
+  const mistakes: NodeMistake[] = ['fences-early', 'leader-waits-not', 'acts-unasked', 'sleep-unnoticed']
   test.each(mistakes)('%s', { timeout: 60_000 }, (mistake) => {
     const found = seeds(60).some((seed) => {
       try {
