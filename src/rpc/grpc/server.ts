@@ -13,7 +13,7 @@ import { BrokerError } from '../../base/errors.ts'
 import type { AcceptWire } from '../link/transport.ts'
 import { serverTls, type TlsOptions } from './credentials.ts'
 import { Deframer } from './deframer.ts'
-import { type Methods, ServiceCall, STATUS } from './service.ts'
+import { type Methods, ServiceCall, STATUS, sendTrailers } from './service.ts'
 import { CONNECT_PATH, HTTP2_SETTINGS, PACKET_BYTES_MAX, WINDOW_BYTES, writePacket } from './transport.ts'
 
 export interface GrpcServerOptions {
@@ -100,8 +100,11 @@ export class GrpcServer {
 
   #stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     stream.on('error', () => {})
-    this.#count(stream.session, 1)
-    stream.on('close', () => this.#count(stream.session, -1))
+    const { session } = stream
+    this.#count(session, 1)
+    stream.on('close', () => this.#count(session, -1))
+    // Reset by the peer before this was called: nothing may be written to it.
+    if (stream.destroyed || stream.closed) return
     const type = headers['content-type'] ?? ''
     const path = headers[':path'] ?? ''
     if (headers[':method'] !== 'POST' || !type.startsWith('application/grpc')) {
@@ -138,11 +141,11 @@ export class GrpcServer {
 /** The server's side of a link. */
 function acceptLink(stream: ServerHttp2Stream, accept: AcceptWire): void {
   stream.respond({ ':status': 200, 'content-type': 'application/grpc+proto' }, { waitForTrailers: true })
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': String(STATUS.ok) }))
+  sendTrailers(stream, { 'grpc-status': String(STATUS.ok) })
   let open = true
   const events = accept({
     write: (packet) => {
-      if (open && !stream.destroyed) writePacket(stream, packet)
+      if (open && !stream.destroyed && !stream.closed) writePacket(stream, packet)
     },
     close: () => {
       if (!open) return

@@ -37,7 +37,7 @@ export class ServiceCall {
   }
 
   write(message: Buffer): void {
-    if (this.#ended) return
+    if (this.#ended || this.#stream.destroyed || this.#stream.closed) return
     this.#begin()
     this.#stream.write(Buffer.concat([prefixOf(message.length), message], PREFIX_BYTES + message.length))
   }
@@ -47,12 +47,12 @@ export class ServiceCall {
     if (this.#ended) return
     this.#ended = true
     const trailers = { 'grpc-status': String(status), 'grpc-message': encodeURIComponent(message) }
-    if (this.#stream.destroyed) return
+    if (this.#stream.destroyed || this.#stream.closed) return
     if (!this.#begun) {
       this.#stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...trailers }, { endStream: true })
       return
     }
-    this.#stream.once('wantTrailers', () => this.#stream.sendTrailers(trailers))
+    sendTrailers(this.#stream, trailers)
     this.#stream.end()
   }
 
@@ -66,6 +66,13 @@ export class ServiceCall {
 export interface Failure {
   status: number
   message: string
+}
+
+/** Once everything else is sent. The caller may have gone by then. */
+export function sendTrailers(stream: ServerHttp2Stream, trailers: Record<string, string>): void {
+  stream.once('wantTrailers', () => {
+    if (!stream.destroyed && !stream.closed) stream.sendTrailers(trailers)
+  })
 }
 
 /** A method with one request and one answer. */

@@ -53,7 +53,7 @@ class ClientWire implements Wire {
   }
 
   write(packet: Buffer): void {
-    if (this.#open && this.#stream !== null) writePacket(this.#stream, packet)
+    if (this.#open && this.#stream !== null && !this.#stream.closed) writePacket(this.#stream, packet)
   }
 
   close(): void {
@@ -62,7 +62,8 @@ class ClientWire implements Wire {
   }
 
   #connected(): void {
-    if (!this.#open) return
+    // A peer that ends the connection at once has done so before this is called.
+    if (!this.#open || this.#session.destroyed || this.#session.closed) return
     this.#session.setLocalWindowSize(WINDOW_BYTES)
     const stream = this.#session.request(
       { ':method': 'POST', ':path': CONNECT_PATH, 'content-type': 'application/grpc+proto', te: 'trailers' },

@@ -157,6 +157,32 @@ describe('strangers', () => {
     expect(await exchange(a, b)).toBe(1)
   })
 
+  test('that open streams and reset them at once harm nobody', async () => {
+    const [a, b] = [await startNode('a', { links: QUICK }), await startNode('b', { links: QUICK })]
+    const paths = ['/flockmq.link.v1.Link/Connect', '/grpc.health.v1.Health/Check', '/no.such/Method']
+    for (let i = 0; i < 10; i++) {
+      const session = connectHttp2(`http://127.0.0.1:${b.port}`)
+      session.on('error', () => {})
+      let closed = 0
+      for (let k = 0; k < 30; k++) {
+        const headers = {
+          ':method': k % 7 === 0 ? 'GET' : 'POST',
+          ':path': paths[k % 3],
+          'content-type': 'application/grpc',
+        }
+        const stream = session.request(headers)
+        stream.on('error', () => {})
+        stream.on('close', () => closed++)
+        stream.write(prefixOf(3))
+        if (k % 2 === 0) stream.close(8)
+        else setImmediate(() => stream.close(8))
+      }
+      if (i % 2 === 0) await until(() => closed === 30, 'all are closed')
+      session.destroy()
+    }
+    expect(await exchange(a, b)).toBe(1)
+  })
+
   test('that say nothing are hung up on, and only so many are let in', async () => {
     const b = await startNode('b', { links: { handshakeMsMax: 100 }, strangersMax: 3 })
     let closed = 0
