@@ -87,6 +87,16 @@ test('at the limit the oldest makes room, and what is older still is not taken',
   expect([hints.size, hints.get('k1'), hints.get('k2')?.key]).toEqual([HINTS_MAX, undefined, 'k2'])
 })
 
+test('who comes between the oldest goes in its turn', () => {
+  const hints = map()
+  const evicted = (timestamp: number) => {
+    const merged = hints.merge(hint({ key: `k${timestamp}`, timestamp: NOW * 1024 + timestamp }), NOW)
+    return typeof merged === 'string' ? merged : merged.evicted?.key
+  }
+  for (let i = 1; i <= HINTS_MAX; i++) evicted(i * 10)
+  expect([100_000, 35, 100_001, 100_002, 100_003].map(evicted)).toEqual(['k10', 'k20', 'k30', 'k35', 'k40'])
+})
+
 test('a full map keeps the newest, in whatever order they come', () => {
   const random = seededRandom(3)
   const all = Array.from({ length: HINTS_MAX + 1_000 }, (_, i) => hint({ key: `k${i}`, timestamp: NOW * 1024 + i }))

@@ -324,6 +324,49 @@ describe('hints', () => {
     for (const { bytes: payload } of wires.sent) expect(payload.length).toBeLessThanOrEqual(LAN.answerBytesMax + 64)
   })
 
+  test('what a comparison found is not told on: others find it so', () => {
+    const wires = new Wires(3)
+    const [a, b] = wires.nodes
+    wires.passes = () => false
+    a!.step({ type: 'set-hint', key: 'x', value: bytes('1'), ttlMs: 600_000 })
+    wires.run(60_000)
+    wires.passes = () => true
+    wires.run(10_000)
+    expect(b!.core.hints('')).toHaveLength(1)
+    const hints = wires.sent.flatMap(({ from, messages }) => (from === a!.id ? [] : messages))
+    expect(hints.filter((message) => message.type === 'hints' && message.news)).toEqual([])
+  })
+
+  test('who sends a whole bucket is given what it lacks of it, and only that', () => {
+    const wires = new Wires(2)
+    const [a, b] = wires.nodes
+    const set = (key: string) => a!.step({ type: 'set-hint', key, value: bytes('1'), ttlMs: 600_000 })
+    set('x')
+    set('y')
+    wires.run(5_000)
+    wires.sent.length = 0
+    wires.passes = () => false
+    const push = { type: 'hints', news: false, more: false, hints: [] } as const
+    a!.step({ type: 'payload', from: b!.id, payload: encodePayload([{ ...push, buckets: [bucket('x')] }]) })
+    a!.step({ type: 'payload', from: b!.id, payload: encodePayload([{ ...push, buckets: [] }]) })
+    const given = wires.sent.flatMap(({ messages }) => messages)
+    expect(given.map((message) => message.type === 'hints' && message.hints.map(({ key }) => key))).toEqual([['x']])
+  })
+
+  test('while there is news, different sums are expected, for a while', () => {
+    const wires = new Wires(2)
+    const [a, b] = wires.nodes
+    a!.step({ type: 'set-hint', key: 'x', value: bytes('1'), ttlMs: 600_000 })
+    wires.passes = () => false
+    wires.sent.length = 0
+    const payload = encodePayload([{ type: 'digest', asks: true, positions: [], hints: [1, 1] }])
+    for (let i = 0; i < 5; i++) {
+      expect(wires.sent).toEqual([])
+      a!.step({ type: 'payload', from: b!.id, payload })
+    }
+    expect(wires.sent.flatMap(({ messages }) => messages.map(({ type }) => type))).toEqual(['hint-sums'])
+  })
+
   test('more than one answer holds, all of one bucket', () => {
     const wires = new Wires(2, { answerBytesMax: 20_000 })
     const [a, b] = wires.nodes
