@@ -20,7 +20,7 @@ import { checksumOfLast, checksumOfOffer } from './wire.ts'
 export interface ReceiverOptions {
   /** Taken: it is wanted, and no other local replica covers any of its keys. */
   offer: SnapshotOffer
-  /** What this replica has covered until now; it is emptied too. */
+  /** What this replica has covered until now, also by a marker that is found here; it is emptied too. */
   boundaries: readonly Bounds[]
   /** The host's own part of the first batch: the log is emptied; term and vote stay, with commit 0. */
   firstWrites: readonly FamilyWrite[]
