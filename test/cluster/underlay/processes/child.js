@@ -27,7 +27,7 @@ function fail(error) {
   process.exit(1)
 }
 host.on((heard) => {
-  notice = heard.by === undefined ? heard.type : `${heard.type} by ${heard.by}`
+  notice = [heard.type, heard.host?.id, heard.by === undefined ? '' : `by ${heard.by}`].filter(Boolean).join(' ')
   show()
 })
 process.on('SIGTERM', async () => {

@@ -37,13 +37,13 @@ test('nine processes from one seed; one is killed; one stands still; one pauses 
     report(
       `killed: ${Math.round(await until(() => others().every((host) => host.sees(killed) === 'dead'), 'known dead'))} ms`,
     )
-    // It stood still for 3 s in all that: nobody but the killed one is dead to it, and it is dead to nobody.
-    expect(still.notices.some((notice) => notice === 'stalled')).toBe(true)
-    for (const host of others())
-      for (const other of others()) if (host !== other) expect(host.sees(other)).not.toBe('dead')
+    // It stood still for 3 s in all that, and declares nobody dead but the killed one.
+    expect(still.notices).toContain('stalled')
+    const blamed = still.notices.filter((notice) => notice.startsWith('dead') && notice.endsWith(`by ${still.id}`))
+    expect(blamed.filter((notice) => !notice.startsWith(`dead ${killed.id} `))).toEqual([])
     paused.signal('SIGTERM')
     await until(() => others().every((host) => host === paused || host.sees(paused) === 'dead'), 'it pauses')
-    expect(first.notices).toContain(`dead by ${paused.id}`)
+    expect(first.notices).toContain(`dead ${paused.id} by ${paused.id}`)
     await paused.kill()
     paused.start()
     await until(() => cluster.whole, 'it is back')
