@@ -69,6 +69,10 @@ export interface ServiceContext {
   refusal(): BrokerError | null
 }
 
+const FULL: Bounds = {}
+/** Of what earlier tries have left behind; a marker names that many. */
+const BOUNDARIES_KEPT_MAX = 3
+
 /**
  * The ranges of one service on this store, and the way in for clients in this process: a direct call, without
  * serialisation.
@@ -203,7 +207,10 @@ export class Service<Command, Response, Query, Answer, Effect>
     const { descriptor, snapshot, to, term } = offer
     const host = this.replica(descriptor.id)
     if (host === undefined || host.group.replica !== to) return { refused: 'there is no such replica' }
-    if (!host.group.wants(snapshot, term)) return 'needless'
+    if (!host.group.wants(snapshot, term)) {
+      // Who was emptied for a later state needs one, but not this.
+      return host instanceof NewcomerHost ? { refused: 'it is too old' } : 'needless'
+    }
     const covering = this.#covering(descriptor, host)
     if (covering.length > 0) return { refused: 'another replica holds some of its keys' }
     this.#takeDown(host, 'is being replaced by a snapshot')
@@ -213,7 +220,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     const state = { hardState: { ...hardState, commit: snapshot.index }, compacted: snapshot }
     const receiver = new SnapshotReceiver({
       ...{ offer, limits: SNAPSHOT_LIMITS, checksum: crc32, nowMs: this.#context.monotonic() },
-      boundaries: host instanceof RangeHost ? [this.#boundsOf(host)] : [],
+      boundaries: this.#emptied(host, descriptor),
       firstWrites: [
         ...first.map((write): FamilyWrite => ({ family: 'raft', write })),
         newcomerRecord(descriptor, to, snapshot),
@@ -351,6 +358,14 @@ export class Service<Command, Response, Query, Answer, Effect>
     host.abort(new BrokerError('REPLICA_GONE', `The replica of range "${host.id}" on this store ${why}`))
     if (this.#hosts.delete(host.id) && host instanceof RangeHost) this.observer.closed(host.descriptor)
     this.#newcomers.delete(host.id)
+  }
+
+  /** What is to be emptied before a state comes: what the replica had, or what an earlier try has left behind. */
+  #emptied(host: Hosted, descriptor: RangeDescriptor): Bounds[] {
+    if (host instanceof RangeHost) return [this.#boundsOf(host)]
+    const marker = findMarker(this.#context.engine, descriptor.service, descriptor.id)
+    const covering = this.#covering(FULL, host)
+    return (marker?.boundaries ?? []).flatMap((each) => subtract(each, covering)).slice(0, BOUNDARIES_KEPT_MAX)
   }
 
   #boundsOf(host: Hosted): Bounds {

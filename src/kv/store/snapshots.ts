@@ -216,7 +216,7 @@ export class Snapshots {
     for (let answer = receiver.answer(); answer !== null; answer = receiver.answer()) {
       this.#options.send(from, service, true, answer)
     }
-    if (receiver.outcome === null) return
+    if (receiver.outcome === null || !receiver.idle) return
     this.#incoming.delete(name)
     const installed = receiver.outcome === 'installed'
     this.counts[installed ? 'installed' : 'failed']++
