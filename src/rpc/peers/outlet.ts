@@ -1,5 +1,5 @@
 import type { Codec, SendResult } from '../contract.ts'
-import { FRAME_HEADER_BYTES, FrameWriter, type LinkMeters, type OutFrame } from '../link/core/index.ts'
+import { FrameWriter, type LinkMeters, type OutFrame } from '../link/core/index.ts'
 import { headerBytes, type MessageType, TYPE, writeHeader } from './message.ts'
 
 export interface OutletOptions {
@@ -108,20 +108,33 @@ export class Outlet {
   #writeLarge<Value>(type: MessageType, head: Head, size: number, codec: Codec<Value>, value: Value): void {
     const { frameBytesMax, nowMs } = this.#options
     const { channel, id, extra } = head
-    const whole = Buffer.allocUnsafeSlow(size)
+    const whole = scratchOf(size)
     const header = headerBytes(type)
     codec.write(whole, writeHeader(whole, 0, { type, channel, length: size - header, id, extra }), value)
     this.flush()
+    const writer = this.#writer
     const room = frameBytesMax - headerBytes(TYPE.part)
     const queuedMs = nowMs()
     for (let from = 0; from < size; from += room) {
-      const part = whole.subarray(from, from + room)
-      const packet = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + headerBytes(TYPE.part) + part.length)
-      const partHead = { type: TYPE.part, channel, length: part.length, id: 0, extra: size }
-      part.copy(packet, writeHeader(packet, FRAME_HEADER_BYTES, partHead))
-      this.#push({ packet, messages: from + room >= size ? 1 : 0, queuedMs })
+      const length = Math.min(room, size - from)
+      const partBytes = headerBytes(TYPE.part) + length
+      const at = writer.reserve(partBytes)
+      const payloadAt = writeHeader(writer.slab, at, { type: TYPE.part, channel, length, id: 0, extra: size })
+      whole.copy(writer.slab, payloadAt, from, from + length)
+      writer.commit(partBytes, queuedMs)
+      this.flush()
     }
   }
+}
+
+const SCRATCH_BYTES = 1024 * 1024
+let scratch: Buffer | null = null
+
+/** Where a large message is written before it is cut into parts: one for all, as nothing of it outlives the cutting. */
+function scratchOf(size: number): Buffer {
+  if (size > SCRATCH_BYTES) return Buffer.allocUnsafeSlow(size)
+  scratch ??= Buffer.allocUnsafeSlow(SCRATCH_BYTES)
+  return scratch
 }
 
 /** The same object may be used for many messages. */
