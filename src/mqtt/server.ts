@@ -9,6 +9,7 @@ import { Connection } from './connection/connection.ts'
 import { Counters } from './connection/counters.ts'
 import { FlushQueue } from './connection/flush-queue.ts'
 import type { FrontEnd } from './connection/front-end.ts'
+import { RefusalLog } from './connection/refusal-log.ts'
 import { Registry } from './connection/registry.ts'
 import { Turn } from './connection/turn.ts'
 import type { MqttOptions, MqttParts } from './contract.ts'
@@ -166,6 +167,7 @@ export class MqttServer implements MetricSource {
       registry,
       counters,
       flush: new FlushQueue(defer),
+      refusals: new RefusalLog(parts.log, parts.clock),
       turn,
       defer,
       limits: {

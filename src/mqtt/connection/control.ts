@@ -136,7 +136,7 @@ export class Control implements Registered {
   }
 
   publishFailed(error: Error): void {
-    this.#front.log.warn({ err: error, tenant: this.#connection.tenant }, 'A publish was not accepted')
+    this.#front.refusals.note(error, this.#connection.tenant)
   }
 
   /** A subscription of the session that was resumed has no route: better no connection than one that misses messages. */

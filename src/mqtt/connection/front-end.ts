@@ -11,6 +11,7 @@ import type { Router } from '../routing/router.ts'
 import type { AttachRefusal } from './attach.ts'
 import type { Counters } from './counters.ts'
 import type { FlushQueue } from './flush-queue.ts'
+import type { RefusalLog } from './refusal-log.ts'
 import type { Registry } from './registry.ts'
 import type { SessionRoutes } from './session-routes.ts'
 import type { Turn } from './turn.ts'
@@ -35,6 +36,7 @@ export interface FrontEnd {
   flush: FlushQueue
   turn: Turn
   log: Logger
+  refusals: RefusalLog
   node: string
   limits: ConnectionLimits
   /** A client id that nobody uses. */
