@@ -60,6 +60,42 @@ describe('messages', () => {
   })
 })
 
+test('figures tell batches, waits, bytes and links', async () => {
+  const [a, b] = [await startNode('a'), await startNode('b')]
+  introduce(a, b)
+  b.peers.handleMessages(messages('raft'), { received() {} })
+  for (let i = 0; i < 40; i++) a.peers.send(b.id, messages('raft'), number(i))
+  await until(
+    () => a.peers.linkState(b.id, 'raft') === 'open' && a.peers.bufferedBytes(b.id, 'raft') === 0,
+    'all arrived',
+  )
+  const figures = new Map<string, number>()
+  const add = (name: string, _help: string, value: number, labels: object = {}) => {
+    figures.set(`${name} ${Object.values(labels).join(' ')}`.trim(), value)
+  }
+  a.peers.collect({
+    counter: add,
+    gauge: add,
+    histogram: (name, help, histogram, labels) => {
+      add(
+        `${name}_count`,
+        help,
+        histogram.counts.reduce((sum, count) => sum + count, 0),
+        labels,
+      )
+      add(`${name}_sum`, help, histogram.sum, labels)
+    },
+  })
+  expect(figures.get('flockmq_rpc_links raft open')).toBe(1)
+  expect(figures.get('flockmq_rpc_links bulk open')).toBe(0)
+  expect(figures.get('flockmq_rpc_messages_sent_total raft')).toBe(40)
+  expect(figures.get('flockmq_rpc_frames_sent_total raft')).toBe(1)
+  expect(figures.get('flockmq_rpc_batch_messages_sum raft')).toBe(40)
+  expect(figures.get('flockmq_rpc_queue_seconds_count raft')).toBe(1)
+  expect(figures.get('flockmq_rpc_bytes_sent_total raft')).toBe(34 + 40 * (6 + 8))
+  expect(figures.get('flockmq_rpc_connections_opened_total raft')).toBe(1)
+})
+
 describe('requests', () => {
   test('are answered, also by errors with their hint, in any order', async () => {
     const [a, b] = [await startNode('a'), await startNode('b')]
@@ -180,10 +216,14 @@ describe('a connection that is cut', () => {
     a.peers.observeDiscards(channel, {
       discarded: (_to, message, reason) => void lost.push(`${Buffer.from(message).readUInt32BE(0)} ${reason}`),
     })
+    const states: string[] = []
+    const unwatch = a.peers.watchLinks((node, kind, state) => void states.push(`${node} ${kind} ${state}`))
     a.peers.send(b.id, channel, number(1))
     await until(() => a.peers.bufferedBytes(b.id, 'deliveries') === 0 && seen.length === 1, 'the first')
     forwarder.cut()
     await until(() => a.peers.linkState(b.id, 'deliveries') !== 'open', 'the cut')
+    unwatch()
+    expect(states).toEqual(['b deliveries connecting', 'b deliveries open', 'b deliveries waiting'])
     b.peers.forget(a.id)
     a.peers.send(b.id, channel, number(2))
     await until(() => lost.length === 1, 'the report')
