@@ -206,8 +206,12 @@ export class Underlay {
         this.#step({ type: 'contacts', seeds: this.#seeds, peers: this.#peers }, now)
         break
       case 'user-data':
+        this.#form(input, now)
+        break
       case 'dissolved':
         this.#form(input, now)
+        // There was something to keep: the cluster that was parted from goes on.
+        if (this.#swim === null && this.#forming.cluster !== null) this.#join(null, now)
         break
       default:
         this.#command(input, now)
