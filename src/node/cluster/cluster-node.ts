@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { Clock, Random } from '../../base/clock.ts'
 import type { HealthReason } from '../../base/health.ts'
+import type { HostId } from '../../base/ids.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import { Overlay } from '../../cluster/overlay/index.ts'
 import { UnderlayHost, type UnderlayNotice } from '../../cluster/underlay/index.ts'
@@ -8,8 +9,9 @@ import { addressOf, isWildcard } from '../../cluster/underlay/shell/addresses.ts
 import type { Peers, Rpc } from '../../rpc/index.ts'
 import type { Config } from '../config/index.ts'
 import type { NodeContext } from '../contract.ts'
-import { metadataOf, rpcAddressOf } from './identity.ts'
+import { identityOf, metadataOf, rpcAddressOf } from './identity.ts'
 import { joinPeers, openRpc } from './links.ts'
+import { namingLog } from './naming-log.ts'
 import { OverlayRegistry } from './registry.ts'
 import { Roster } from './roster.ts'
 
@@ -60,18 +62,22 @@ export class ClusterNode implements MetricSource {
     const { config, context, clock, random, hasUserData } = setup
     const { cluster, node, rpc } = config
     const identity = { name: node.name, version: context.version, zone: node.zone, roles: SERVICES }
-    const underlay = new UnderlayHost({
+    const nameOf = (host: string): string | null => {
+      const record = host === context.hostId ? underlay.self : underlay.member(host as HostId)
+      return record === null ? null : identityOf(record).name
+    }
+    const underlay: UnderlayHost = new UnderlayHost({
       ...{ clusterName: cluster.name, host: cluster.host, port: cluster.port, advertise: cluster.advertise },
       ...{ seeds: cluster.seeds, expect: cluster.expect ?? 0, secrets: cluster.secret, insecure: cluster.insecure },
       mutualTls: rpc.tls.ca !== null,
       hostId: context.hostId,
       statePath: join(context.dataPath, 'cluster.json'),
       metadata: metadataOf({ ...identity, rpc: null }),
-      // Looked for only where it matters: when this host meets its name's older cluster.
-      userData: false,
+      userData: hasUserData(),
+      // What came since the start is looked for only where it matters: when this host meets its name's older cluster.
       dissolve: async () => !hasUserData(),
       fatal: (error) => endWithoutCluster(error, context),
-      ...{ log: context.log, clock, random },
+      ...{ log: namingLog(context.log, nameOf), clock, random },
     })
     await underlay.start()
     try {

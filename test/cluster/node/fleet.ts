@@ -76,6 +76,8 @@ export class NodeProcess {
   readonly name: string
   readonly data: string
   readonly #options: NodeOptions
+  /** Of the next start. */
+  args: readonly string[]
   #cli: CliProcess | null = null
   api = ''
   /** Of gossip. */
@@ -85,6 +87,7 @@ export class NodeProcess {
     this.name = name
     this.data = options.data
     this.#options = options
+    this.args = options.args
   }
 
   get up(): boolean {
@@ -96,12 +99,17 @@ export class NodeProcess {
   }
 
   async start(): Promise<void> {
-    const { args, prefix } = this.#options
+    const { prefix } = this.#options
     const own = ['--data', this.data, '--set', `node.name=${this.name}`, '--set', 'store.engine=memory']
-    this.#cli = await spawnCli(['start', ...own, ...ANY_PORTS, ...args], { prefix })
+    this.#cli = await spawnCli(['start', ...own, ...ANY_PORTS, ...this.args], { prefix })
     await this.#cli.waitFor(/^(ready|started) /m)
-    this.api = /^listening {2}api \(http\) (\S+)$/m.exec(this.output)![1]!
-    this.address = /^listening {2}cluster \(udp\+tcp\) (\S+)$/m.exec(this.output)![1]!
+    this.api = this.listener('api')
+    this.address = this.listener('cluster')
+  }
+
+  /** Its address. */
+  listener(name: string): string {
+    return new RegExp(`^listening {2}${name} \\(\\S+\\) (\\S+)$`, 'm').exec(this.output)![1]!
   }
 
   signal(signal: NodeJS.Signals): void {

@@ -1,3 +1,4 @@
+import { connectAsync } from 'mqtt'
 import { beforeAll, expect, test, vi } from 'vitest'
 import type { MemberList } from '../../../src/node/cluster/roster.ts'
 import type { ServiceInstance } from '../../../src/rpc/index.ts'
@@ -104,7 +105,7 @@ test('a killed node is dead to all in time, and comes back on its folder as the 
       return seen.every((member) => member!.state === 'dead')
     }, 'known dead')
     expect(deadMs).toBeLessThan(DEAD_MS_MAX)
-    expect(first.output).toContain(`Host ${before.id} at ${before.address} is dead`)
+    expect(first.output).toContain(`Host n3 at ${before.address} is dead`)
 
     await killed.start()
     await fleet.whole()
@@ -119,10 +120,10 @@ test('a stopped node is a pause that others hear of at once', async () => {
   await using(async (fleet) => {
     const [first, paused] = (await fleet.star(2)) as [NodeProcess, NodeProcess]
     await fleet.whole()
-    const { id, address } = (await first.sees(paused))!
+    const { address } = (await first.sees(paused))!
     expect(await paused.kill('SIGTERM')).toMatchObject({ code: 0, stderr: '' })
     await eventually(async () => (await first.sees(paused))!.state === 'dead', 'it pauses', 5_000)
-    expect(first.output).toContain(`Host ${id} at ${address} pauses: it is expected back`)
+    expect(first.output).toContain(`Host n2 at ${address} pauses: it is expected back`)
     expect(await first.metric('flockmq_cluster_state_changes_total', 'state="suspect"')).toBe(0)
   })
 })
@@ -184,5 +185,31 @@ test('the seeds reach a node in the background; of two default nodes the second 
     } finally {
       expect((await second.run('stop')).code).toBe(0)
     }
+  })
+})
+
+test('a fresh cluster of one dissolves into an older one; with a message of a user in it, both stay', async () => {
+  await using(async (fleet) => {
+    const older = fleet.add()
+    await older.start()
+    const { cluster } = await older.members()
+    const [fresh, used] = [fleet.add(), fleet.add(['--set', 'store.engine=auto'])]
+    await Promise.all([fresh.start(), used.start()])
+    const { port } = new URL(`mqtt://${used.listener('tcp')}`)
+    const client = await connectAsync(`mqtt://127.0.0.1:${port}`)
+    await client.publishAsync('kept', 'for later', { retain: true, qos: 1 })
+    await client.endAsync()
+    const own = (await used.members()).cluster
+    for (const node of [fresh, used]) {
+      await node.kill('SIGTERM')
+      node.args = [...node.args, '--seed', older.address]
+    }
+    await fresh.start()
+    await eventually(async () => (await fresh.members()).cluster.id === cluster.id, 'dissolved into the older one')
+    await eventually(async () => (await older.sees(fresh))?.state === 'alive', 'a member of the older one')
+    await used.start()
+    await eventually(async () => used.output.includes('Another cluster named "flockmq"'), 'refused')
+    expect((await used.members()).cluster).toEqual(own)
+    expect(await older.sees(used)).toBeUndefined()
   })
 })

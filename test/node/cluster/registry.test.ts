@@ -23,7 +23,7 @@ function world() {
   }
   const agent = (name: string) =>
     ({
-      join: (metadata) => join(name, 'n1', metadata),
+      join: (metadata: Metadata) => join(name, 'n1', metadata),
       leave: () => join(name, 'n1', null),
       members: () =>
         [...(members.get(name) ?? [])].map(([node, metadata]) => ({ host: node, metadata }) as AgentMember),
