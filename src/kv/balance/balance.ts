@@ -25,7 +25,6 @@ export function balance(landscape: Landscape, nowMs: number, rules: Rules): Prop
     for (const proposal of balancer.propose(survey, free)) {
       if (balancer.name !== 'drain' && ++count > rules.proposalsMax) break
       taken.add(proposal.range)
-      if (proposal.action.type === 'merge') taken.add(proposal.action.right)
       plan.push(proposal)
     }
   }

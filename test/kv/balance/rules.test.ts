@@ -106,6 +106,19 @@ test('a range whose change never succeeds does not hold up the others for ever',
   expect(turns).toEqual(['r0', 'r1', 'r2', 'r3', 'r4', 'r0'])
 })
 
+test('of three cold neighbours two are merged, whichever has its turn', () => {
+  const cluster = new Cluster()
+  for (const id of ['n1', 'n2', 'n3']) cluster.addStore(id)
+  const keys = [undefined, Uint8Array.of(1), Uint8Array.of(2), undefined]
+  for (let i = 0; i < 3; i++) {
+    const range = cluster.addRange(`r${i}`, 'inbox', ['n1', 'n2', 'n3'])
+    range.descriptor = { ...range.descriptor, start: keys[i], end: keys[i + 1] }
+  }
+  const rules = { ...RULES, enabled: { merge: true, 'leader-spread': false } }
+  const merged = (minute: number) => balance(cluster.landscape(), minute * 60_000, rules).map(({ range }) => range)
+  expect([0, 1, 2].map(merged)).toEqual([['r0'], ['r1'], ['r0']])
+})
+
 test('a store that nobody speaks of is neither used nor replaced', () => {
   const cluster = new Cluster()
   for (const id of ['n1', 'n2', 'n4']) cluster.addStore(id)

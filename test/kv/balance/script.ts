@@ -106,6 +106,7 @@ export class ScriptedCluster {
     if (options.middle !== undefined) range.middleKey = bytes(options.middle)
     if (options.busy) range.busy = true
     if (options.changed !== undefined) range.changedForMs = Number(options.changed) * 1_000
+    if (options.led !== undefined) range.ledForMs = Number(options.led) * 1_000
     for (const [key, value] of Object.entries(options)) {
       if (key.startsWith('lag.')) range.lag[key.slice(4)] = Number(value)
     }
