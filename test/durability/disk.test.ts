@@ -16,7 +16,7 @@ interface Run {
 }
 
 // Simulated time costs little; a busy machine costs more.
-vi.setConfig({ testTimeout: 30_000 })
+vi.setConfig({ testTimeout: 120_000 })
 
 type RunOptions = Omit<SimulatedNodeOptions, 'world'>
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
 import { FORMAT_KEY } from '../../../src/kv/engine/disk/layout.js'
-import type { Family, Write } from '../../../src/kv/engine/engine.ts'
+import type { Cursor, Family, Write } from '../../../src/kv/engine/engine.ts'
 import { LmdbEngine } from '../../../src/kv/engine/lmdb/engine.ts'
 import { openEnvironment } from '../../../src/kv/engine/lmdb/environment.js'
 import { MEMORY, newFolder } from './disk-engine.ts'
@@ -207,6 +207,22 @@ test('a write that hangs is reported, and no more once it is done', async () => 
   await engine.close()
   expect(() => engine.get('raft', key(1))).toThrow(expect.objectContaining({ code: 'CLOSED' }))
   expect(() => engine.cursor('inbox', {})).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+})
+
+test('it outgrows the address space that it began with, also while old states are read', async () => {
+  const engine = await LmdbEngine.open({ path: newFolder(MEMORY), mapBytes: MIB })
+  const old: Cursor[] = []
+  for (let n = 0; n < 100; n++) {
+    await put(engine, n, 200_000)
+    if (n % 20 === 19) old.push(engine.cursor('inbox', {}))
+    expect(engine.get('inbox', key(n >> 1))?.[0]).toBe(n >> 1)
+  }
+  for (const [i, cursor] of old.entries()) {
+    let rows = 0
+    while (cursor.next()) expect(cursor.value[100]).toBe(rows++)
+    expect(rows).toBe(20 * (i + 1))
+  }
+  await engine.close()
 })
 
 test('more states than LMDB has readers for at first are read at once', async () => {

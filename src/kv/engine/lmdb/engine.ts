@@ -33,13 +33,15 @@ export interface LmdbOptions {
   fatal?: (error: Error) => void
   /** A write that takes longer is reported by {@link LmdbEngine.health}. Default 10,000 ms. */
   hangMs?: number
+  /** Address space that is set aside at first; it grows where it must. Default: the size of the disk, 1 to 16 GiB. */
+  mapBytes?: number
   clock?: Clock
 }
 
 const PLACES = Object.fromEntries(FAMILIES.map((family, place) => [family, place])) as Record<Family, number>
-/** Least and most address space that is set aside; it grows beyond where it must. */
+/** Least and most address space that is set aside at first: emulators and some small machines have little of it. */
 const MAP_BYTES_MIN = 1024 ** 3
-const MAP_BYTES_MAX = 128 * 1024 ** 3
+const MAP_BYTES_MAX = 16 * 1024 ** 3
 
 /**
  * The engine with a disk where RocksDB has no binary: one LMDB environment, a thread that writes, reads on the caller's
@@ -80,8 +82,7 @@ export class LmdbEngine implements Engine {
     try {
       const path = join(options.path, 'lmdb')
       await mkdir(path, { recursive: true })
-      const { blocks, bsize } = await statfs(path)
-      const mapBytes = Math.min(MAP_BYTES_MAX, Math.max(MAP_BYTES_MIN, blocks * bsize))
+      const mapBytes = options.mapBytes ?? (await defaultMapBytes(path))
       refuseShortFile(path)
       const { environment, databases, trees } = openEnvironment(path, { mapBytes, families: FAMILIES })
       try {
@@ -186,6 +187,11 @@ export class LmdbEngine implements Engine {
   #treeOf(family: Family): Tree {
     return this.#trees[PLACES[family]]!
   }
+}
+
+async function defaultMapBytes(path: string): Promise<number> {
+  const { blocks, bsize } = await statfs(path)
+  return Math.min(MAP_BYTES_MAX, Math.max(MAP_BYTES_MIN, blocks * bsize))
 }
 
 interface Parts {

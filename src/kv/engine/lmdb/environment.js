@@ -10,8 +10,7 @@ const READERS_MAX = 4_096
  * Opens the environment, or creates it. Threads of one process that open the same path share it.
  *
  * A commit waits for two syncs, of its pages and of the page that names them: without `overlappingSync`, which would
- * answer before. `mapBytes` is address space, not memory: as much as the disk has, so that it never grows while someone
- * reads.
+ * answer before. `mapBytes` is address space, not memory: much, so that it hardly ever grows while someone reads.
  * @param {string} path of the folder
  * @param {{ mapBytes: number, families: readonly string[] }} options
  */
