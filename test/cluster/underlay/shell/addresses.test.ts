@@ -53,6 +53,21 @@ describe('texts', () => {
   })
 })
 
+test.each([
+  ['255.255.255.255:65535', true],
+  ['0.0.0.0:1', true],
+  ['256.0.0.1:1', false],
+  ['1.2.3.256:1', false],
+  ['1.2.3.4:0', false],
+  ['1.2.3.4:65536', false],
+  ['1.2.3:1', false],
+  ['flock:1', false],
+  ['[::1]:1', true],
+  ['::1:1', false],
+])('packets may carry %s: %s', (text, is) => {
+  expect(isAddress(text)).toBe(is)
+})
+
 describe('names', () => {
   const names: Record<string, string[]> = {
     headless: ['10.0.0.1', '10.0.0.2', 'fd00::1'],
