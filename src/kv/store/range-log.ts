@@ -247,7 +247,7 @@ export class RangeLog implements LogStorage {
     let bytes = 0
     const cursor = this.#engine.cursor('raft', { start: entryKey(this.#range, lo), end: entryKey(this.#range, hi) })
     while (cursor.next()) {
-      const entry = decodeLogEntry(indexOf(cursor.key)!, cursor.value.slice())
+      const entry = decodeLogEntry(indexOf(cursor.key)!, new Uint8Array(cursor.value))
       bytes += entryBytes(entry)
       if (entries.length > 0 && bytes > bytesMax) break
       entries.push(entry)

@@ -57,10 +57,10 @@ export function loadRanges(
   const newcomers: NewcomerRecord[] = []
   while (cursor.next()) {
     const { kind, range: id } = recordOf(cursor.key, service)
-    if (kind === 'n') newcomers.push(decodeNewcomer(cursor.value.slice()))
+    if (kind === 'n') newcomers.push(decodeNewcomer(new Uint8Array(cursor.value)))
     // What is there of a range besides its marker is worth nothing.
     if (kind !== 'd' || findMarker(engine, service, id) !== null) continue
-    const descriptor = decodeDescriptor(cursor.value.slice())
+    const descriptor = decodeDescriptor(new Uint8Array(cursor.value))
     ranges.push(withLog(engine, descriptor, storedApplied(engine, descriptor), meta, raft))
   }
   cursor.close()

@@ -1,0 +1,84 @@
+import { FrameBytes, FrameCursor } from '../raft/frame-bytes.ts'
+import { FrameWriter, readFrame } from '../raft/index.ts'
+import type { RangeDescriptor } from '../range/coprocessor.ts'
+import { decodeDescriptor, encodeDescriptor } from '../range/schema.ts'
+import { decodeSnapshotMessage, encodeSnapshotMessage } from '../snapshot/index.ts'
+import type { Packet } from '../store/packet.ts'
+
+/**
+ * What one store says to another in one turn:
+ *
+ *     version u8 | frame of raft messages, length in front | packet ...
+ *     packet:  1 stranger      range replica
+ *              2 introduction  descriptor
+ *              3 gone          range replica
+ *              4 snapshot      service, bits toSender; message
+ */
+const VERSION = 1
+const KINDS = { stranger: 1, introduction: 2, gone: 3, snapshot: 4 } as const
+const SERVICES = ['dist', 'inbox', 'retain'] as const
+const NAME_BYTES_MAX = 255
+const NO_FRAME = new Uint8Array(0)
+
+export function encodePackets(packets: readonly Packet[]): Uint8Array {
+  const raft = new FrameWriter(Number.MAX_SAFE_INTEGER)
+  for (const packet of packets) if (packet.type === 'raft') raft.add(packet.range, packet.message)
+  const bytes = new FrameBytes()
+  bytes.u8(VERSION)
+  bytes.data(raft.empty ? NO_FRAME : raft.take())
+  for (const packet of packets) if (packet.type !== 'raft') encodeOther(bytes, packet)
+  return bytes.take()
+}
+
+/** All packets, those of raft first; BrokerError INVALID_ARGUMENT where they are malformed. */
+export function decodePackets(frame: Uint8Array): Packet[] {
+  const cursor = new FrameCursor(frame, 'packets of a store')
+  const version = cursor.u8()
+  if (version !== VERSION) throw cursor.malformed(`version ${version} is not known here`)
+  const raft = cursor.data()
+  const packets: Packet[] =
+    raft.length === 0 ? [] : readFrame(raft).map(({ group, message }) => ({ type: 'raft', range: group, message }))
+  while (!cursor.done) packets.push(decodeOther(cursor))
+  return packets
+}
+
+function encodeOther(bytes: FrameBytes, packet: Exclude<Packet, { type: 'raft' }>): void {
+  bytes.u8(KINDS[packet.type])
+  if (packet.type === 'introduction') bytes.data(encodeDescriptor(packet.descriptor))
+  else if (packet.type === 'snapshot') {
+    bytes.u8((SERVICES.indexOf(packet.service) << 1) | (packet.toSender ? 1 : 0))
+    bytes.data(encodeSnapshotMessage(packet.message))
+  } else {
+    bytes.text(packet.range)
+    bytes.varint(packet.replica)
+  }
+}
+
+function decodeOther(cursor: FrameCursor): Packet {
+  const kind = cursor.u8()
+  switch (kind) {
+    case KINDS.stranger:
+      return { type: 'stranger', range: cursor.text(NAME_BYTES_MAX), replica: cursor.positive() }
+    case KINDS.gone:
+      return { type: 'gone', range: cursor.text(NAME_BYTES_MAX), replica: cursor.positive() }
+    case KINDS.introduction:
+      return { type: 'introduction', descriptor: readDescriptor(cursor) }
+    case KINDS.snapshot: {
+      const bits = cursor.u8()
+      const service = SERVICES[bits >> 1]
+      if (service === undefined) throw cursor.malformed(`service ${bits >> 1} is not known here`)
+      return { type: 'snapshot', service, toSender: (bits & 1) === 1, message: decodeSnapshotMessage(cursor.data()) }
+    }
+    default:
+      throw cursor.malformed(`packet ${kind} is not known here`)
+  }
+}
+
+/** Copied: a descriptor is kept for long, the frame is not. */
+function readDescriptor(cursor: FrameCursor): RangeDescriptor {
+  try {
+    return decodeDescriptor(new Uint8Array(cursor.data()))
+  } catch (cause) {
+    throw cursor.malformed('a descriptor cannot be read', cause)
+  }
+}
