@@ -20,6 +20,8 @@ export interface ApiOptions {
   status(): object
   /** What /api/v1/members answers. */
   members(): object
+  /** What /api/v1/members/ID answers; null: there is no such node. Rejects where it cannot be asked. */
+  member(id: string): Promise<object | null>
   /** What /api/v1/services answers: instances by service. */
   services(): object
   metrics: readonly MetricSource[]
@@ -71,8 +73,17 @@ function createServer(options: ApiOptions, exposition: Exposition): FastifyInsta
   server.get('/metrics', async (_request, reply) => {
     return reply.type(exposition.contentType).send(await exposition.render())
   })
-  server.get('/api/v1/status', () => ({ ...options.status(), health: options.health() }))
+  server.get('/api/v1/status', () => options.status())
   server.get('/api/v1/members', () => options.members())
+  server.get<{ Params: { id: string } }>('/api/v1/members/:id', async ({ params }, reply) => {
+    try {
+      const member = await options.member(params.id)
+      return member ?? reply.code(404).send({ error: `There is no node "${params.id}"` })
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      return reply.code(503).send({ error: error.message, code: error.code })
+    }
+  })
   server.get('/api/v1/services', () => options.services())
   return server
 }

@@ -83,19 +83,20 @@ async function build(
     const waiting = cluster.health()
     return { ready: ready && waiting.length === 0, reasons: [...waiting, ...reasons] }
   }
+  const status = () => ({
+    ...{ name: config.node.name, hostId, version: context.version, connections: mqtt.connections },
+    ...cluster.summary(),
+    listeners,
+    health: health(),
+  })
+  cluster.control.serve(status)
   const api = await startApi({
     ...config.api,
     log,
     health,
-    status: () => ({
-      name: config.node.name,
-      hostId,
-      version: context.version,
-      connections: mqtt.connections,
-      ...cluster.summary(),
-      listeners,
-    }),
+    status,
     members: () => cluster.roster.list(),
+    member: (id) => cluster.member(id),
     services: () => cluster.services(),
     metrics,
   })

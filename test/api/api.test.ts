@@ -1,11 +1,19 @@
 import { createServer } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { type Api, startApi } from '../../src/api/index.ts'
+import { BrokerError } from '../../src/base/errors.ts'
 import type { Health } from '../../src/base/health.ts'
 import type { Logger } from '../../src/base/logging.ts'
 import { Histogram, type MetricSource } from '../../src/base/metrics.ts'
 
-const cluster = { members: () => ({ members: ['n1'] }), services: () => ({ services: {} }) }
+const cluster = {
+  members: () => ({ members: ['n1'] }),
+  services: () => ({ services: {} }),
+  member: async (id: string) => {
+    if (id === 'gone') throw new BrokerError('TIMEOUT', 'Too late')
+    return id === 'n1' ? { name: 'n1' } : null
+  },
+}
 const errors: object[] = []
 const log: Logger = { debug() {}, info() {}, warn() {}, error: (fields) => void errors.push(fields) }
 let health: Health = { ready: true, reasons: [] }
@@ -39,8 +47,11 @@ test('health, readiness and status', async () => {
     body: '{"ready":false,"reasons":[{"part":"range r1","message":"no quorum"}]}',
   })
   expect((await get('/healthz')).status).toBe(200)
-  expect(JSON.parse((await get('/api/v1/status')).body)).toEqual({ name: 'n1', health })
+  expect(JSON.parse((await get('/api/v1/status')).body)).toEqual({ name: 'n1' })
   expect((await get('/api/v1/members')).body).toBe('{"members":["n1"]}')
+  expect((await get('/api/v1/members/n1')).body).toBe('{"name":"n1"}')
+  expect(await get('/api/v1/members/n2')).toEqual({ status: 404, body: '{"error":"There is no node \\"n2\\""}' })
+  expect(await get('/api/v1/members/gone')).toEqual({ status: 503, body: '{"error":"Too late","code":"TIMEOUT"}' })
   expect((await get('/api/v1/services')).body).toBe('{"services":{}}')
   expect((await get('/nothing')).status).toBe(404)
 })

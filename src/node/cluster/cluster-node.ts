@@ -9,6 +9,7 @@ import { addressOf, isWildcard } from '../../cluster/underlay/shell/addresses.ts
 import type { Peers, Rpc } from '../../rpc/index.ts'
 import type { Config } from '../config/index.ts'
 import type { NodeContext } from '../contract.ts'
+import { Control } from './control.ts'
 import { identityOf, metadataOf, rpcAddressOf } from './identity.ts'
 import { joinPeers, openRpc } from './links.ts'
 import { namingLog } from './naming-log.ts'
@@ -36,6 +37,7 @@ type Waiting = Extract<UnderlayNotice, { type: 'waiting' }>
 export class ClusterNode implements MetricSource {
   readonly roster: Roster
   readonly registry: OverlayRegistry
+  readonly control: Control
   readonly #underlay: UnderlayHost
   readonly #overlay: Overlay
   readonly #rpc: Rpc
@@ -48,6 +50,7 @@ export class ClusterNode implements MetricSource {
     this.#underlay = underlay
     this.#rpc = rpc
     this.#setup = setup
+    this.control = new Control(rpc.peers)
     this.#endJoining = joinPeers(underlay, rpc.peers)
     this.#overlay = new Overlay({ underlay, clock, random })
     this.registry = new OverlayRegistry(this.#overlay, underlay)
@@ -119,6 +122,12 @@ export class ClusterNode implements MetricSource {
   /** Every instance that is known, by service. */
   services(): object {
     return { services: Object.fromEntries(SERVICES.map((service) => [service, this.registry.instances(service)])) }
+  }
+
+  /** One node, and what it says of itself; null: there is no such node. */
+  async member(id: string): Promise<object | null> {
+    const found = this.roster.list().members.find((member) => member.id === id)
+    return found === undefined ? null : { ...found, status: await this.control.statusOf(found.id) }
   }
 
   /** For the status of this node. */

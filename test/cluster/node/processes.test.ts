@@ -43,6 +43,12 @@ test('three nodes from one seed are one cluster, and all of them say the same', 
       expect(await node.metric('flockmq_overlay_hosts')).toBe(2)
       expect(await node.metric('flockmq_rpc_links')).toBe(0)
     }
+    // Any node answers for each, over an authenticated link.
+    for (const { id, name } of first!.members) {
+      const { status } = (await nodes[0]!.get(`/api/v1/members/${id}`)) as { status: object }
+      expect(status).toMatchObject({ name, hostId: id, health: { ready: true }, cluster: { members: 3 } })
+    }
+    await eventually(async () => (await nodes[0]!.metric('flockmq_rpc_links', 'state="open"')) === 2, 'two links')
     // Nothing tells the secret.
     for (const node of nodes) expect(`${node.output}${table}`).not.toContain('hush')
   })
@@ -107,8 +113,14 @@ test('a killed node is dead to all in time, and comes back on its folder as the 
     expect(deadMs).toBeLessThan(DEAD_MS_MAX)
     expect(first.output).toContain(`Host n3 at ${before.address} is dead`)
 
+    expect((await first.get(`/api/v1/members/${before.id}`)) as object).toMatchObject({ code: 'TIMEOUT' })
+
     await killed.start()
     await fleet.whole()
+    await eventually(async () => {
+      const { status } = (await first.get(`/api/v1/members/${before.id}`)) as { status?: object }
+      return status !== undefined
+    }, 'its links are found again')
     const after = (await first.sees(killed))!
     expect(after.id).toBe(before.id)
     expect(after.incarnation).toBeGreaterThan(before.incarnation)

@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest'
+import type { BrokerError } from '../../../src/base/errors.ts'
+import type { HostId } from '../../../src/base/ids.ts'
+import { Control } from '../../../src/node/cluster/control.ts'
+import type { AnswerCallback, IncomingCall, Peers, RequestHandler } from '../../../src/rpc/index.ts'
+
+/** Peers of one node: what it asks, it is asked. */
+function world() {
+  let handler: RequestHandler<object | null, object>
+  const ask = (question: object | null, callback: AnswerCallback<object>) => {
+    const call: Partial<IncomingCall<object>> = {
+      answer: (value) => callback(null, value),
+      fail: (error) => callback(error, null),
+    }
+    handler(question, call as IncomingCall<object>)
+  }
+  const peers = {
+    handleRequests: (_channel: unknown, given: typeof handler) => {
+      handler = given
+    },
+    request: (_to: HostId, _channel: unknown, question: object, _options: unknown, callback: AnswerCallback<object>) =>
+      ask(question, callback),
+  } as unknown as Peers
+  return { control: new Control(peers), ask }
+}
+
+test('a node that starts says so; then it answers', async () => {
+  const { control } = world()
+  await expect(control.statusOf('n1' as HostId)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  control.serve(() => ({ name: 'n1' }))
+  expect(await control.statusOf('n1' as HostId)).toEqual({ name: 'n1' })
+})
+
+test.each([[{ ask: 'the moon' }], [{}], [null]])('a question that it does not know: %j', (question) => {
+  const { control, ask } = world()
+  control.serve(() => ({}))
+  let refused: BrokerError | null = null
+  ask(question, (error) => {
+    refused = error
+  })
+  expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT' })
+})
