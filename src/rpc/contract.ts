@@ -142,7 +142,7 @@ export type StreamHandler<Request, Chunk> = (request: Request, sink: StreamSink<
 /** Where a node is to be reached. */
 export interface PeerAddress {
   node: HostId
-  /** `host:port` of its rpc listener. */
+  /** `host:port` of its rpc listener; an IPv6 host in brackets. */
   address: string
 }
 

@@ -44,6 +44,7 @@ export interface TestNodeOptions {
   secrets?: readonly string[]
   tls?: TlsOptions
   port?: number
+  host?: string
   links?: Partial<LinkOptions>
   log?: Logger
   pendingMax?: number
@@ -83,7 +84,7 @@ export async function startNode(name: string, options: TestNodeOptions = {}): Pr
     sessionsMax: 256,
   })
   const server = await GrpcServer.listen({
-    host: '127.0.0.1',
+    host: options.host ?? '127.0.0.1',
     port: options.port ?? 0,
     tls: options.tls ?? null,
     accept: (wire) => peers.accept(wire),

@@ -62,8 +62,14 @@ export class GrpcServer {
   }
 
   static listen(options: GrpcServerOptions): Promise<GrpcServer> {
-    const server = new GrpcServer(options)
     const { host, port } = options
+    let server: GrpcServer
+    try {
+      server = new GrpcServer(options)
+    } catch (cause) {
+      const text = `Cannot use the certificate for other nodes: ${String(cause)}; it takes PEM of key, certificate and authority`
+      return Promise.reject(new BrokerError('CONFIG_INVALID', text, { cause }))
+    }
     return new Promise((resolve, reject) => {
       server.#server.once('error', (cause) => {
         const text = `Cannot listen for other nodes on ${host}:${port}: ${cause.message}`

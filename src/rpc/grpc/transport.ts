@@ -29,12 +29,21 @@ export class GrpcTransport implements LinkTransport {
   }
 
   dial(target: DialTarget, events: DialEvents): Wire {
+    try {
+      return new ClientWire(this.#connect(target.address), events)
+    } catch (error) {
+      // The address is what a peer says about itself: it may be none.
+      setImmediate(() => events.closed(String(error)))
+      return { write() {}, close() {} }
+    }
+  }
+
+  #connect(address: string): ClientHttp2Session {
     const scheme = this.#tls === null ? 'http' : 'https'
-    const session = connect(`${scheme}://${target.address}`, {
+    return connect(`${scheme}://${address}`, {
       ...(this.#tls === null ? {} : clientTls(this.#tls)),
       settings: HTTP2_SETTINGS,
     })
-    return new ClientWire(session, events)
   }
 }
 

@@ -49,6 +49,8 @@ export class LinkedPeers implements Peers {
   readonly #incoming: IncomingLinks
   readonly #local: Local
   readonly #peers = new Map<HostId, Peer>()
+  /** Links that were open when last heard of. */
+  readonly #open = new Set<string>()
   readonly #banned = new Set<HostId>()
   readonly #watchers = new Set<LinkWatcher>()
   readonly #counts = { unreadable: 0, unknown: 0, unanswered: 0 }
@@ -277,6 +279,11 @@ export class LinkedPeers implements Peers {
 
   #stateChanged(peer: HostId, kind: LinkKind, state: LinkState): void {
     const { log } = this.#context
+    const link = `${peer} ${kind}`
+    if (state === 'open') {
+      this.#open.add(link)
+      log.info({ peer, kind }, 'Connected to a node')
+    } else if (this.#open.delete(link) && !this.#closed) log.warn({ peer, kind }, 'The connection to a node broke')
     if (state === 'refused')
       log.warn({ peer, kind }, 'A node does not accept this one: secret, cluster, or an old life')
     for (const watcher of this.#watchers) watcher(peer, kind, state)

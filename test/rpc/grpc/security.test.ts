@@ -94,6 +94,11 @@ describe('mTLS', () => {
     stranger.remove()
   })
 
+  test('what is no certificate stops the start', async () => {
+    const tls = { ...options(authority, 'z'), key: Buffer.from('no key') }
+    await expect(startNode('a', { tls })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+  })
+
   test('certificates of the cluster are let in', async () => {
     const a = await startNode('a', { tls: options(authority, 'a'), links: QUICK })
     const b = await startNode('b', { tls: options(authority, 'b'), links: QUICK })

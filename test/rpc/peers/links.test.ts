@@ -46,6 +46,27 @@ describe('messages', () => {
     expect(a.peers.linkState(b.id, 'deliveries')).toBe('open')
   })
 
+  test.each(['not an address', 'x:99999', '::1:7947', '', '127.0.0.1:1'])(
+    'to "%s": the link waits',
+    async (address) => {
+      const a = await startNode('a', { links: QUICK })
+      a.peers.join({ node: 'x' as HostId, address })
+      expect(a.peers.send('x' as HostId, messages(), number(1))).toBe('accepted')
+      await until(() => a.peers.linkState('x' as HostId, 'deliveries') === 'waiting', 'the failure')
+      a.peers.forget('x' as HostId)
+    },
+  )
+
+  test('over IPv6', async () => {
+    const a = await startNode('a')
+    const b = await startNode('b', { host: '::1' })
+    a.peers.join({ node: b.id, address: `[::1]:${b.port}` })
+    let seen = 0
+    b.peers.handleMessages(messages(), { received: () => void seen++ })
+    a.peers.send(b.id, messages(), number(1))
+    await until(() => seen === 1, 'it arrived')
+  })
+
   test('to an unknown node, too large, too many: each with its word', async () => {
     const a = await startNode('a', { links: { bufferBytesMax: 200_000, messageBytesMax: 150_000 } })
     const channel = messages()
