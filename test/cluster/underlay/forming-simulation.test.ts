@@ -159,6 +159,10 @@ describe('two clusters of one name', () => {
     cluster.run(30_000)
     expect(cluster.hosts[3]!.underlay.cluster!.id).toBe(id)
     expect(eventsOf(cluster.hosts[3]!, 'dissolve')).toHaveLength(1)
+    // It goes on in it: whoever comes is a member.
+    cluster.hosts[4]!.start()
+    expect(cluster.until(() => cluster.hosts[3]!.sees(cluster.hosts[4]!) === 'alive', 10_000)).not.toBeNull()
+    expect(cluster.hosts[4]!.underlay.cluster!.id).toBe(id)
   })
 
   test('two grown ones refuse', () => {
