@@ -17,6 +17,7 @@ import { configKey } from '../range/schema.ts'
 import type { Gathered } from './gathered.ts'
 import type { Asked, Group } from './group.ts'
 import type { StoreLimits } from './limits.ts'
+import { PendingReads } from './pending-reads.ts'
 import { type Proposal, Proposals } from './proposals.ts'
 import { decodePlaces, encodeConfig, encodePlaces, type Place } from './raft-schema.ts'
 import type { Service } from './service.ts'
@@ -77,7 +78,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   #landings = 0
   /** Configurations of the group by the index from which they hold, from the landed one on. */
   #configs: { index: number; config: ConfState }[]
-  #reads: { index: number; run: (error: BrokerError | null) => void }[] = []
+  readonly #reads = new PendingReads()
   readonly #changes = new Map<number, { term: number; answer: (error: BrokerError | null) => void }>()
   /** The group goes on without this replica. */
   #removed = false
@@ -147,7 +148,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     if (group.sole && group.established) return true
     const error = this.#refusal()
     if (error !== null) run(error)
-    else if (!group.leads) this.#reads.push({ index: Number.POSITIVE_INFINITY, run })
+    else if (!group.leads) this.#reads.untilEstablished(run)
     else group.ask({ type: 'read' }, (asked) => this.#readAsked(asked, run))
     return false
   }
@@ -161,7 +162,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#takeAll(nowMs, gathered)
     if (this.group.elect()) this.#takeAll(nowMs, gathered)
     this.#showWhatCanBe(gathered)
-    this.#runReads()
+    this.#reads.run(this.range.applied.index, this.group.established, this.range.halted !== null)
     this.#compact(gathered)
   }
 
@@ -191,7 +192,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#proposals.failQueued(error)
     this.#failUnderWay(error)
     for (const { proposal } of this.#unshown.splice(0)) if (proposal !== null) this.#proposals.fail(proposal, error)
-    for (const { run } of this.#reads.splice(0)) run(error)
+    this.#reads.fail(error)
   }
 
   /** Asks the service when timed work is due next. */
@@ -331,7 +332,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     // A sole voter leads again at once: what it holds is neither lost nor doubtful.
     if (error === null) return
     this.#proposals.failQueued(error)
-    for (const { run } of this.#reads.splice(0)) run(error)
+    this.#reads.fail(error)
     const message = `Cannot tell what became of it: range "${this.descriptor.id}" has another leader`
     this.#failUnderWay(new BrokerError('UNAVAILABLE', message, { hint: error.hint }))
   }
@@ -471,21 +472,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   #readAsked(asked: Asked, run: (error: BrokerError | null) => void): void {
     if (asked.type === 'refused') run(new BrokerError(asked.code, asked.message))
-    else if (asked.type === 'granted') this.#reads.push({ index: asked.index, run })
-  }
-
-  /** Reads that came before a sole voter led wait for no index: it knows everything when it is established. */
-  #runReads(): void {
-    if (this.#reads.length === 0) return
-    const { index } = this.range.applied
-    const { established } = this.group
-    const waiting = this.#reads
-    this.#reads = []
-    for (const read of waiting) {
-      const known = read.index === Number.POSITIVE_INFINITY ? established : read.index <= index
-      if (known || this.range.halted !== null) read.run(null)
-      else this.#reads.push(read)
-    }
+    else if (asked.type === 'granted') this.#reads.untilApplied(asked.index, run)
   }
 
   #failUnderWay(error: BrokerError): void {
