@@ -23,7 +23,7 @@ import { Talker } from './talker.ts'
 
 // A real process on a disk that fails, hangs, fills up or lost something.
 
-vi.setConfig({ testTimeout: 60_000 })
+vi.setConfig({ testTimeout: 180_000 })
 
 const root = mkdtempSync(join(tmpdir(), 'flockmq-bad-disk-'))
 const MIB = 1024 * 1024
@@ -164,7 +164,7 @@ test('a write that hangs: what needs space is refused, then served again', async
   const { talker: other } = await talk(node, 'other')
   writeFileSync(order, 'hang')
   send(talker, 1, 'hangs')
-  await expect.poll(async () => (await node.readiness()).text, { timeout: 3_000 }).toContain('not come back')
+  await expect.poll(async () => (await node.readiness()).text, { timeout: 10_000 }).toContain('not come back')
   expect(await publish(other, 1, 'refused')).toBe(0x97)
   expect((await node.readiness()).ready).toBe(false)
   // What needs no disk goes on.
@@ -172,7 +172,7 @@ test('a write that hangs: what needs space is refused, then served again', async
   expect((await live.expect('publish')).payload.toString()).toBe('now')
   rmSync(order)
   expect((await talker.expect('puback', 1)).reasonCode ?? 0).toBe(0)
-  await expect.poll(async () => (await node.readiness()).ready, { timeout: 10_000 }).toBe(true)
+  await expect.poll(async () => (await node.readiness()).ready, { timeout: 30_000 }).toBe(true)
   expect(await publish(other, 2, 'after')).toBe(0)
   expect(await takeAll(node, 'after')).toEqual(['hangs', 'after'])
 })
@@ -290,7 +290,7 @@ describe.each(['rocksdb', 'lmdb'])('little space for %s', (engine) => {
     expect(await publish(talker, 6, 'unacknowledged', 'b')).toBe(0)
     const unacknowledged = await busy.expect('publish')
     fillTo(path, 1_000)
-    await expect.poll(async () => (await node.readiness()).ready, { timeout: 10_000 }).toBe(false)
+    await expect.poll(async () => (await node.readiness()).ready, { timeout: 30_000 }).toBe(false)
     expect((await node.readiness()).text).toContain('the disk is nearly full')
     // A queued message, a retained one, a subscription and a new session need space.
     expect(await publish(talker, 7, 'refused')).toBe(0x97)
@@ -313,7 +313,7 @@ describe.each(['rocksdb', 'lmdb'])('little space for %s', (engine) => {
     expect([...((await busy.expect('unsuback', 10)).granted as number[])]).toEqual([0])
     expect(await takeAll(node, '5')).toEqual(['1', '2', '3', '4', '5'])
     rmSync(join(path, 'filler'))
-    await expect.poll(async () => (await node.readiness()).ready, { timeout: 10_000 }).toBe(true)
+    await expect.poll(async () => (await node.readiness()).ready, { timeout: 30_000 }).toBe(true)
     expect(await publish(talker, 11, 'again')).toBe(0)
     expect(await takeAll(node, 'again')).toEqual(['again'])
     await node.stop()
