@@ -3,7 +3,8 @@ import { beforeAll, expect, test, vi } from 'vitest'
 import type { MemberList } from '../../../src/node/cluster/roster.ts'
 import type { ServiceInstance } from '../../../src/rpc/index.ts'
 import { builtMain } from '../../build.ts'
-import { runCli } from '../../node/run-cli.ts'
+import { Authority } from '../../mqtt/listener/harness.ts'
+import { runCli, spawnCli } from '../../node/run-cli.ts'
 import { at, freePorts } from '../underlay/shell/real-cluster.ts'
 import { eventually, facts, type NodeProcess, using } from './fleet.ts'
 
@@ -173,6 +174,45 @@ test('a wrong secret gets nobody in, and is counted', async () => {
       expect(await node.run('members')).toMatchObject({ code: 4 })
       expect(node.output).toContain(`Waits for a member of cluster "flockmq" at ${right.address}`)
     }
+  })
+})
+
+test('certificates instead of a secret: who has none of this authority gets no answer', async () => {
+  const [own, foreign] = [new Authority(), new Authority('Somebody else')]
+  try {
+    await using(async (fleet) => {
+      const tls = (authority: Authority, name: string) => {
+        const { cert, key } = authority.issue(name, `/CN=${name}`)
+        const files = { cert, key, ca: authority.ca.cert }
+        return Object.entries(files).flatMap(([option, file]) => ['--set', `rpc.tls.${option}=${file}`])
+      }
+      const first = fleet.add(tls(own, 'n1'))
+      await first.start()
+      const second = fleet.add(['--seed', first.address, ...tls(own, 'n2')])
+      const stranger = fleet.add(['--seed', first.address, ...tls(foreign, 'n3')])
+      await Promise.all([second.start(), stranger.start()])
+      await fleet.whole()
+      const ask = async (asked: NodeProcess) => {
+        const { id } = (await first.sees(asked))!
+        return (await first.get(`/api/v1/members/${id}`)) as { status?: object; code?: string }
+      }
+      expect((await ask(second)).status).toMatchObject({ name: 'n2' })
+      expect(await ask(stranger)).toMatchObject({ code: expect.stringMatching(/TIMEOUT|UNAVAILABLE/) })
+    })
+  } finally {
+    own.remove()
+    foreign.remove()
+  }
+})
+
+test('members are watched', async () => {
+  await using(async (fleet) => {
+    const [node] = (await fleet.star(1)) as [NodeProcess]
+    const watching = await spawnCli(['members', '--watch', '--data', node.data])
+    await watching.waitFor(/(^cluster .*\nNAME .*\nn1\* .*\n){2}/m)
+    await node.kill()
+    // Gone before it was asked, or while it was.
+    expect(await watching.finished).toMatchObject({ stderr: expect.stringMatching(/^flockmq: (No|Cannot) [^\n]+\n$/) })
   })
 })
 
