@@ -1,6 +1,7 @@
 import { startApi } from '../api/index.ts'
 import { systemClock, systemRandom } from '../base/clock.ts'
 import type { Health } from '../base/health.ts'
+import type { Logger } from '../base/logging.ts'
 import type { MetricSource } from '../base/metrics.ts'
 import { MqttServer } from '../mqtt/index.ts'
 import { startPlugins } from '../plugin/host.ts'
@@ -38,20 +39,7 @@ async function build(
 ): Promise<RunningNode> {
   const { log, hostId } = context
   const clock = systemClock
-  const certificates = (name: string) => config.mqtt.listeners[name]!.tls
-  const plugins = await startPlugins({
-    ...config.plugins,
-    tenants: config.tenants,
-    folder: process.cwd(),
-    certificates: (name) => ({
-      tenantFrom: certificates(name).tenantFromCert,
-      userFrom: certificates(name).userFromCert,
-    }),
-    hashesMax: config.mqtt.limits.passwordHashesMax,
-    logLevel: config.log.level === 'debug' ? 'debug' : 'info',
-    clock,
-    logger: log,
-  })
+  const plugins = await loadPlugins(config, log)
   stops.push(() => plugins.stop())
 
   const engine = await openEngine(config.store, context)
@@ -74,10 +62,13 @@ async function build(
   const opened = await mqtt.start()
   stops.push(() => mqtt.stop())
 
-  const listeners: ListenerInfo[] = opened.map(({ name, type, address }) => ({ name, type, address }))
   const { gossip, rpc } = cluster.addresses
-  listeners.push({ name: 'cluster', type: 'udp+tcp', address: gossip }, { name: 'rpc', type: 'grpc', address: rpc })
-  const metrics: MetricSource[] = [mqtt, services, plugins, cluster]
+  const listeners: ListenerInfo[] = [
+    ...opened.map(({ name, type, address }) => ({ name, type, address })),
+    { name: 'cluster', type: 'udp+tcp', address: gossip },
+    { name: 'rpc', type: 'grpc', address: rpc },
+  ]
+  const metrics: MetricSource[] = [mqtt, services, plugins, ...cluster.sources]
   const health = (): Health => {
     const { ready, reasons } = services.health()
     const waiting = cluster.health()
@@ -85,24 +76,30 @@ async function build(
   }
   const status = () => ({
     ...{ name: config.node.name, hostId, version: context.version, connections: mqtt.connections },
-    ...cluster.summary(),
-    listeners,
-    health: health(),
+    ...{ cluster: cluster.summary(), listeners, health: health() },
   })
   cluster.control.serve(status)
-  const api = await startApi({
-    ...config.api,
-    log,
-    health,
-    status,
-    members: () => cluster.roster.list(),
-    member: (id) => cluster.member(id),
-    services: () => cluster.services(),
-    metrics,
-  })
+  const api = await startApi({ ...config.api, log, health, status, ...cluster.views, metrics })
   stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })
   cluster.announce(false)
   stops.push(async () => cluster.announce(true))
   return { listeners, health, metrics, stop }
+}
+
+function loadPlugins(config: Config, log: Logger): ReturnType<typeof startPlugins> {
+  const certificates = (name: string) => config.mqtt.listeners[name]!.tls
+  return startPlugins({
+    ...config.plugins,
+    tenants: config.tenants,
+    folder: process.cwd(),
+    certificates: (name) => ({
+      tenantFrom: certificates(name).tenantFromCert,
+      userFrom: certificates(name).userFromCert,
+    }),
+    hashesMax: config.mqtt.limits.passwordHashesMax,
+    logLevel: config.log.level === 'debug' ? 'debug' : 'info',
+    clock: systemClock,
+    logger: log,
+  })
 }

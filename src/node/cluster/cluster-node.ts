@@ -1,8 +1,9 @@
 import { join } from 'node:path'
+import type { ApiOptions } from '../../api/index.ts'
 import type { Clock, Random } from '../../base/clock.ts'
 import type { HealthReason } from '../../base/health.ts'
 import type { HostId } from '../../base/ids.ts'
-import type { MetricSink, MetricSource } from '../../base/metrics.ts'
+import type { MetricSource } from '../../base/metrics.ts'
 import { Overlay } from '../../cluster/overlay/index.ts'
 import { UnderlayHost, type UnderlayNotice } from '../../cluster/underlay/index.ts'
 import { addressOf, isWildcard } from '../../cluster/underlay/shell/addresses.ts'
@@ -17,7 +18,7 @@ import { OverlayRegistry } from './registry.ts'
 import { Roster } from './roster.ts'
 
 /** What every node runs today, by the names of the agents that they join. */
-export const SERVICES = ['mqtt', 'dist', 'inbox', 'retain'] as const
+const SERVICES = ['mqtt', 'dist', 'inbox', 'retain'] as const
 
 /** For what is under way to other nodes, when this one stops. */
 const DRAIN_MS_MAX = 1_000
@@ -34,7 +35,7 @@ export interface ClusterSetup {
 type Waiting = Extract<UnderlayNotice, { type: 'waiting' }>
 
 /** This node among the others: its host in the underlay, its agents in the overlay, what it knows of the others. */
-export class ClusterNode implements MetricSource {
+export class ClusterNode {
   readonly roster: Roster
   readonly registry: OverlayRegistry
   readonly control: Control
@@ -43,10 +44,12 @@ export class ClusterNode implements MetricSource {
   readonly #rpc: Rpc
   readonly #setup: ClusterSetup
   readonly #endJoining: () => void
-  #waiting: Waiting | null = null
+  readonly #waiting: () => Waiting | null
 
-  private constructor(underlay: UnderlayHost, rpc: Rpc, setup: ClusterSetup) {
+  private constructor(parts: { underlay: UnderlayHost; rpc: Rpc; waiting: () => Waiting | null }, setup: ClusterSetup) {
     const { clock, random, config } = setup
+    const { underlay, rpc, waiting } = parts
+    this.#waiting = waiting
     this.#underlay = underlay
     this.#rpc = rpc
     this.#setup = setup
@@ -55,9 +58,6 @@ export class ClusterNode implements MetricSource {
     this.#overlay = new Overlay({ underlay, clock, random })
     this.registry = new OverlayRegistry(this.#overlay, underlay)
     this.roster = new Roster(underlay, clock, config.cluster.name)
-    underlay.on((notice) => {
-      if (notice.type === 'waiting') this.#waiting = notice
-    })
   }
 
   /** Listens for other nodes and asks the seeds; whether there is a cluster, {@link health} tells. */
@@ -82,13 +82,17 @@ export class ClusterNode implements MetricSource {
       fatal: (error) => endWithoutCluster(error, context),
       ...{ log: namingLog(context.log, nameOf), clock, random },
     })
+    let waiting: Waiting | null = null
+    underlay.on((notice) => {
+      if (notice.type === 'waiting') waiting = notice
+    })
     await underlay.start()
     try {
       // Rises with every start of this data folder, whatever the clock does.
       const { id, incarnation } = underlay.self
       const rpc = await openRpc(config, { node: id, incarnation, clock, random, log: context.log })
       underlay.setMetadata(metadataOf({ ...identity, rpc: toldAddress(config, rpc.port) }))
-      return new ClusterNode(underlay, rpc, setup)
+      return new ClusterNode({ underlay, rpc, waiting: () => waiting }, setup)
     } catch (error) {
       await underlay.stop('pause')
       throw error
@@ -105,9 +109,15 @@ export class ClusterNode implements MetricSource {
     return this.#rpc.peers
   }
 
+  /** Figures. */
+  get sources(): MetricSource[] {
+    return [this.#underlay, this.#overlay, this.#rpc.peers]
+  }
+
   /** From now on others find the services of this node; a draining one gets no new work. */
   announce(draining: boolean): void {
     this.#rpc.setServing(!draining)
+    if (draining) this.control.serve(null)
     const { zone } = this.#setup.config.node
     const { id: node, life } = this.#underlay.self
     const { version } = this.#setup.context
@@ -119,33 +129,26 @@ export class ClusterNode implements MetricSource {
     }
   }
 
-  /** Every instance that is known, by service. */
-  services(): object {
-    return { services: Object.fromEntries(SERVICES.map((service) => [service, this.registry.instances(service)])) }
-  }
-
-  /** One node, and what it says of itself; null: there is no such node. */
-  async member(id: string): Promise<object | null> {
-    const found = this.roster.list().members.find((member) => member.id === id)
-    return found === undefined ? null : { ...found, status: await this.control.statusOf(found.id) }
-  }
-
   /** For the status of this node. */
   summary(): object {
     const { cluster, members } = this.roster.list()
+    const alive = members.filter(({ state }) => state === 'alive').length
+    return { ...cluster, members: members.length, alive }
+  }
+
+  /** What the HTTP side shows. */
+  get views(): Pick<ApiOptions, 'members' | 'member' | 'services'> {
     return {
-      cluster: { ...cluster, members: members.length, alive: members.filter(({ state }) => state === 'alive').length },
+      members: () => this.roster.list(),
+      member: (id) => this.#member(id),
+      services: () => ({
+        services: Object.fromEntries(SERVICES.map((service) => [service, this.registry.instances(service)])),
+      }),
     }
   }
 
   health(): HealthReason[] {
     return this.#underlay.cluster === null ? [{ part: 'cluster', message: this.#whyWaiting() }] : []
-  }
-
-  collect(sink: MetricSink): void {
-    this.#underlay.collect(sink)
-    this.#overlay.collect(sink)
-    this.#rpc.peers.collect(sink)
   }
 
   /** A pause: the others expect this node back, and get what is under way to them. */
@@ -158,13 +161,20 @@ export class ClusterNode implements MetricSource {
     await this.#underlay.stop('pause')
   }
 
+  /** One node, and what it says of itself; null: there is no such node. */
+  async #member(id: string): Promise<object | null> {
+    const found = this.roster.list().members.find((member) => member.id === id)
+    return found === undefined ? null : { ...found, status: await this.control.statusOf(found.id) }
+  }
+
   #whyWaiting(): string {
     const { name, seeds } = this.#setup.config.cluster
-    switch (this.#waiting?.reason) {
+    const waiting = this.#waiting()
+    switch (waiting?.reason) {
       case 'listening':
         return `Listens for others before it founds cluster "${name}"`
       case 'expecting':
-        return `Waits for ${this.#waiting.expect} nodes that all see each other; this one sees ${this.#waiting.sees}`
+        return `Waits for ${waiting.expect} nodes that all see each other; this one sees ${waiting.sees}`
       case 'seeds-silent':
         return `Waits for a member of cluster "${name}" at ${seeds.join(', ')}`
       default:

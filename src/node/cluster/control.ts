@@ -20,7 +20,7 @@ const DEADLINE_MS = 3_000
 /** Questions of operators to one node of the cluster, whichever node they are put to. */
 export class Control {
   readonly #peers: Peers
-  /** Null: this node still starts. */
+  /** Null: this node starts or stops. */
   #status: (() => object) | null = null
 
   constructor(peers: Peers) {
@@ -28,8 +28,8 @@ export class Control {
     peers.handleRequests(CONTROL, (question, call) => this.#answer(question, call))
   }
 
-  /** From now on this node answers. */
-  serve(status: () => object): void {
+  /** From now on this node answers; null: it answers no more. */
+  serve(status: (() => object) | null): void {
     this.#status = status
   }
 
@@ -46,7 +46,7 @@ export class Control {
     if (question?.ask !== 'status') {
       return call.fail(new BrokerError('INVALID_ARGUMENT', 'Cannot answer: this version knows no such question'))
     }
-    if (this.#status === null) call.fail(new BrokerError('UNAVAILABLE', 'Cannot answer yet: the node starts'))
+    if (this.#status === null) call.fail(new BrokerError('UNAVAILABLE', 'Cannot answer: the node starts or stops'))
     else call.answer(this.#status())
   }
 }

@@ -24,11 +24,13 @@ function world() {
   return { control: new Control(peers), ask }
 }
 
-test('a node that starts says so; then it answers', async () => {
+test('a node that starts or stops says so; in between it answers', async () => {
   const { control } = world()
   await expect(control.statusOf('n1' as HostId)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
   control.serve(() => ({ name: 'n1' }))
   expect(await control.statusOf('n1' as HostId)).toEqual({ name: 'n1' })
+  control.serve(null)
+  await expect(control.statusOf('n1' as HostId)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
 })
 
 test.each([[{ ask: 'the moon' }], [{}], [null]])('a question that it does not know: %j', (question) => {
