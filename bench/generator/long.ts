@@ -59,7 +59,7 @@ export async function runLong(context: Context): Promise<Measured> {
     () => queues.received,
     stallMs,
   )
-  await closeAll(queues.subscribers, disconnectPacket)
+  await queues.offline()
   await sleep(settleSeconds * 1000)
   stopProgress()
   const afterMib = folderMib(context.target.folder)
@@ -76,6 +76,7 @@ export async function runLong(context: Context): Promise<Measured> {
 class Queues {
   readonly subscribers: Subscriber[]
   readonly #flow: Flow
+  #online = false
   /** By session: the one publisher that it hears. */
   readonly #trackers: StridedTracker[]
 
@@ -102,12 +103,19 @@ class Queues {
     return this.#flow.publishers.reduce((sum, publisher) => sum + publisher.acked, 0) - this.received
   }
 
-  online(): Promise<void> {
-    return forEachBounded(this.subscribers, (subscriber) => subscriber.open({ clean: false }))
+  get isOnline(): boolean {
+    return this.#online
   }
 
-  offline(): Promise<void> {
-    return closeAll(this.subscribers, disconnectPacket)
+  async online(): Promise<void> {
+    if (this.#online) return
+    this.#online = true
+    await forEachBounded(this.subscribers, (subscriber) => subscriber.open({ clean: false }))
+  }
+
+  async offline(): Promise<void> {
+    this.#online = false
+    await closeAll(this.subscribers, disconnectPacket)
   }
 
   account(): Pick<Measured, 'lost' | 'duplicated' | 'outOfOrder'> {
@@ -123,7 +131,6 @@ class Queues {
 /** Looks at everything once a second, and lets the sessions come and go. */
 async function watch({ spec, meter, target }: Context, queues: Queues): Promise<Second[]> {
   const seconds: Second[] = []
-  let online = false
   let last = { at: performance.now(), acked: meter.received }
   const end = last.at + spec.seconds * 1000
   while (last.at < end) {
@@ -137,13 +144,8 @@ async function watch({ spec, meter, target }: Context, queues: Queues): Promise<
       diskMib: folderMib(target.folder),
     })
     last = now
-    if (!online && queuedBytes >= spec.queueBytes) {
-      online = true
-      await queues.online()
-    } else if (online && queuedBytes < spec.queueBytes / 100) {
-      online = false
-      await queues.offline()
-    }
+    if (!queues.isOnline && queuedBytes >= spec.queueBytes) await queues.online()
+    else if (queues.isOnline && queuedBytes < spec.queueBytes / 100) await queues.offline()
   }
   return seconds
 }
