@@ -87,7 +87,9 @@ async function serve(name: string, folder: string, names: string[]): Promise<voi
             ...{ service: 'inbox', transport, incarnation: `${name}-1`, ...common },
             commandBytes: () => VALUE_BYTES + 16,
           })
-          await client.mutate(Uint8Array.of(0), { key: Uint8Array.of(0), value: Uint8Array.of(0) })
+          // Every range has a leader that has answered.
+          const firsts = [Uint8Array.of(0), ...splits].map((key) => ({ key, value: key }))
+          await Promise.all(firsts.map((put) => client.mutate(put.key, put, { deadlineMs: 60_000 })))
           await drive(client, WARM_MS, message.rate!)
           process.send!({ type: 'warm' })
           process.send!({ type: 'result', ...(await drive(client, message.ms!, message.rate!)) })
