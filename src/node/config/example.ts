@@ -23,7 +23,8 @@ ${COMMON}`,
   },
   cluster: {
     header: `# FlockMQ, one of three nodes: the same file on each. Name your machines under cluster.seeds; lines without # are set.
-# Give all nodes one secret in the environment, FLOCKMQ_CLUSTER_SECRET, or under cluster.secret.
+# Give all nodes one secret in the environment, FLOCKMQ_CLUSTER_SECRET, or under cluster.secret. Clients and operators are
+# served on loopback until you open that too: mqtt.listeners.tcp.host with plugins.auth, api.host with api.token.
 # Made by \`flockmq config example --cluster\`; check yours with \`flockmq config check -c FILE\`.
 ${COMMON}`,
     given: {
