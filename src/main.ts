@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=32
 import { run } from './node/cli/index.ts'
 
 // The reader of a pipe may go away early, as `head` does: nothing is wrong then.
