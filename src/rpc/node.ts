@@ -4,11 +4,6 @@ import type { Logger } from '../base/logging.ts'
 import type { Peers } from './contract.ts'
 import { openAuthenticator, secretAuthenticator } from './grpc/authenticator.ts'
 import type { TlsOptions } from './grpc/credentials.ts'
-import { DESCRIPTORS } from './grpc/descriptors.ts'
-import { HealthService } from './grpc/health.ts'
-import { reflectionMethods } from './grpc/reflection.ts'
-import { GrpcServer } from './grpc/server.ts'
-import { GrpcTransport } from './grpc/transport.ts'
 import { LINK_OPTIONS } from './link/core/index.ts'
 import { LinkedPeers } from './peers/peers.ts'
 
@@ -41,7 +36,11 @@ export interface Rpc {
 
 const DRAIN_STEP_MS = 10
 
+/** gRPC is loaded only here: a lone node needs none of it. */
 export async function startRpc(options: RpcOptions): Promise<Rpc> {
+  const { GrpcServer, GrpcTransport, HealthService, reflectionMethods, serviceNames, serviceOf } = await import(
+    './grpc/index.ts'
+  )
   const { secrets, tls, clock } = options
   const peers = new LinkedPeers({
     ...options,
@@ -55,13 +54,16 @@ export async function startRpc(options: RpcOptions): Promise<Rpc> {
     sessionsMax: 1_024,
   })
   const { host, port } = options
-  const health = new HealthService(DESCRIPTORS.flatMap((file) => file.services))
+  const health = new HealthService(serviceNames)
   const server = await GrpcServer.listen({
     host,
     port,
     tls,
     accept: (wire) => peers.accept(wire),
-    methods: new Map([...health.methods(), ...reflectionMethods()]),
+    methods: new Map([
+      [serviceOf('grpc.health.v1.Health'), health.methods],
+      [serviceOf('grpc.reflection.v1.ServerReflection'), reflectionMethods],
+    ]),
     connectionsMax: 2_048,
   })
   return {

@@ -1,72 +1,67 @@
-import { FieldReader, FieldWriter, LENGTH } from '../link/core/protobuf.ts'
-import { type Method, type Methods, type ServiceCall, STATUS, unary } from './service.ts'
+import {
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
 
-const SERVING = 1
-const NOT_SERVING = 2
-const SERVICE_UNKNOWN = 3
+type Status = 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNKNOWN'
+
+interface Request {
+  service: string
+}
+
+interface Response {
+  status: Status
+}
+
+type Watch = ServerWritableStream<Request, Response>
 
 /** The standard health service, for the process (service name empty) and for what it serves by gRPC. */
 export class HealthService {
   readonly #services: readonly string[]
-  readonly #watchers = new Map<ServiceCall, number>()
-  readonly #watchersMax: number
+  /** Who watches, and what was said last. */
+  readonly #watches = new Map<Watch, Status>()
+  readonly #watchesMax: number
   #serving = false
 
-  constructor(services: readonly string[], watchersMax = 64) {
+  constructor(services: readonly string[], watchesMax = 64) {
     this.#services = ['', ...services]
-    this.#watchersMax = watchersMax
+    this.#watchesMax = watchesMax
+  }
+
+  readonly methods: UntypedServiceImplementation = {
+    Check: (call: ServerUnaryCall<Request, Response>, answer: sendUnaryData<Response>) => {
+      const found = this.#statusOf(call.request)
+      if (found !== 'SERVICE_UNKNOWN') answer(null, { status: found })
+      else answer({ code: status.NOT_FOUND, details: 'The service is not known here' })
+    },
+    Watch: (call: Watch) => {
+      if (this.#watches.size >= this.#watchesMax) {
+        call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: 'Too many watch already' })
+        return
+      }
+      const found = this.#statusOf(call.request)
+      call.write({ status: found })
+      if (found === 'SERVICE_UNKNOWN') return
+      this.#watches.set(call, found)
+      call.on('close', () => this.#watches.delete(call))
+    },
   }
 
   set serving(serving: boolean) {
     this.#serving = serving
-    for (const [call, last] of this.#watchers) this.#tell(call, last)
-  }
-
-  methods(): Methods {
-    return new Map([
-      ['/grpc.health.v1.Health/Check', unary((request) => this.#check(request))],
-      ['/grpc.health.v1.Health/Watch', this.#watch()],
-    ])
-  }
-
-  #check(request: Buffer) {
-    const status = this.#statusOf(request)
-    if (status !== SERVICE_UNKNOWN) return response(status)
-    return { status: STATUS.notFound, message: 'The service is not known here' }
-  }
-
-  #watch(): Method {
-    return {
-      message: (request, call) => {
-        const status = this.#statusOf(request)
-        if (this.#watchers.size >= this.#watchersMax) {
-          call.end(STATUS.resourceExhausted, 'Too many watch already')
-          return
-        }
-        call.write(response(status))
-        if (status !== SERVICE_UNKNOWN) this.#watchers.set(call, status)
-      },
-      ended() {},
-      closed: (call) => void this.#watchers.delete(call),
+    const now = serving ? 'SERVING' : 'NOT_SERVING'
+    for (const [call, last] of this.#watches) {
+      if (last === now) continue
+      this.#watches.set(call, now)
+      call.write({ status: now })
     }
   }
 
-  #tell(call: ServiceCall, last: number): void {
-    const status = this.#serving ? SERVING : NOT_SERVING
-    if (status === last) return
-    this.#watchers.set(call, status)
-    call.write(response(status))
+  #statusOf({ service }: Request): Status {
+    if (!this.#services.includes(service)) return 'SERVICE_UNKNOWN'
+    return this.#serving ? 'SERVING' : 'NOT_SERVING'
   }
-
-  #statusOf(request: Buffer): number {
-    let service = ''
-    const reader = new FieldReader(request)
-    while (reader.next()) if (reader.field === 1 && reader.wireType === LENGTH) service = reader.bytes.toString()
-    if (!this.#services.includes(service)) return SERVICE_UNKNOWN
-    return this.#serving ? SERVING : NOT_SERVING
-  }
-}
-
-function response(status: number): Buffer {
-  return new FieldWriter().varint(1, status).finish()
 }

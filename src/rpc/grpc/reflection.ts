@@ -1,51 +1,45 @@
-import { FieldReader, FieldWriter, LENGTH } from '../link/core/protobuf.ts'
-import { DESCRIPTORS } from './descriptors.ts'
-import { type Method, type Methods, STATUS } from './service.ts'
+import { type ServerDuplexStream, status, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import { CONTRACTS, serviceNames } from './contracts.ts'
 
-const FILE_BY_FILENAME = 3
-const FILE_CONTAINING_SYMBOL = 4
-const LIST_SERVICES = 7
+/** One of them is set. */
+interface Request {
+  fileByFilename?: string
+  fileContainingSymbol?: string
+  listServices?: string
+}
+
+interface Response {
+  originalRequest: Request
+  fileDescriptorResponse?: { fileDescriptorProto: Buffer[] }
+  listServicesResponse?: { service: { name: string }[] }
+  errorResponse?: { errorCode: number; errorMessage: string }
+}
+
+/** Of one call. */
+const UNREAD_ANSWERS_MAX = 64
 
 /** The standard reflection service: what is served here, for tools that know no .proto file. */
-export function reflectionMethods(): Methods {
-  const method: Method = {
-    message: (request, call) => call.write(reflect(request)),
-    ended: (call) => call.end(STATUS.ok),
-    closed() {},
-  }
-  return new Map([['/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', method]])
+export const reflectionMethods: UntypedServiceImplementation = {
+  ServerReflectionInfo: (call: ServerDuplexStream<Request, Response>) => {
+    call.on('data', (request: Request) => {
+      if (call.writableEnded) return
+      if (call.writableLength < UNREAD_ANSWERS_MAX) call.write({ originalRequest: request, ...reflect(request) })
+      else call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: 'The answers are not read' })
+    })
+    call.on('end', () => call.end())
+  },
 }
 
-function reflect(request: Buffer): Buffer {
-  const reader = new FieldReader(request)
-  let question = 0
-  let text = ''
-  while (reader.next()) {
-    if (reader.wireType !== LENGTH || reader.field < FILE_BY_FILENAME) continue
-    question = reader.field
-    text = reader.bytes.toString()
+function reflect({ fileByFilename, fileContainingSymbol, listServices }: Request): Omit<Response, 'originalRequest'> {
+  if (listServices !== undefined) {
+    return { listServicesResponse: { service: serviceNames.map((name) => ({ name })) } }
   }
-  const response = new FieldWriter().message(2, request)
-  if (question === LIST_SERVICES) return response.message(6, services()).finish()
-  const file =
-    question === FILE_BY_FILENAME
-      ? DESCRIPTORS.find((each) => each.name === text)
-      : question === FILE_CONTAINING_SYMBOL
-        ? DESCRIPTORS.find((each) => each.symbols.some((symbol) => text === symbol || text.startsWith(`${symbol}.`)))
-        : undefined
-  if (file === undefined) return response.message(7, notFound(text)).finish()
-  const files = new FieldWriter().message(1, Buffer.from(file.descriptor, 'base64')).finish()
-  return response.message(4, files).finish()
-}
-
-function services(): Buffer {
-  const list = new FieldWriter()
-  for (const { services } of DESCRIPTORS) {
-    for (const name of services) list.message(1, new FieldWriter().text(1, name).finish())
-  }
-  return list.finish()
-}
-
-function notFound(what: string): Buffer {
-  return new FieldWriter().varint(1, STATUS.notFound).text(2, `"${what}" is not known here`).finish()
+  const file = CONTRACTS.find(
+    ({ name, symbols }) =>
+      name === fileByFilename ||
+      symbols.some((symbol) => fileContainingSymbol === symbol || fileContainingSymbol?.startsWith(`${symbol}.`)),
+  )
+  if (file !== undefined) return { fileDescriptorResponse: { fileDescriptorProto: [file.descriptor] } }
+  const what = fileByFilename ?? fileContainingSymbol ?? ''
+  return { errorResponse: { errorCode: status.NOT_FOUND, errorMessage: `"${what}" is not known here` } }
 }

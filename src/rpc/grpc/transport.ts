@@ -1,26 +1,22 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, type Http2Stream, type Settings } from 'node:http2'
+import type { Socket } from 'node:net'
+import { type ChannelCredentials, type ChannelOptions, Client, type ClientDuplexStream } from '@grpc/grpc-js'
 import type { DialEvents, DialTarget, LinkTransport, Wire } from '../link/transport.ts'
-import { clientTls, type TlsOptions } from './credentials.ts'
-import { Deframer, prefixOf } from './deframer.ts'
+import { CHANNEL_OPTIONS, CONNECT, WINDOW_BYTES } from './connect.ts'
+import { channelCredentials, type TlsOptions } from './credentials.ts'
 
-/** A frame and its header, with room: nobody sends more at once, least of all before a handshake. */
-export const PACKET_BYTES_MAX = 128 * 1024
-/** HTTP/2 never holds a link back: its own credit does. Strangers are read as fast as they send, and buffer nothing. */
-export const WINDOW_BYTES = 8 * 1024 * 1024
-
-/** For both sides. Large HTTP/2 frames: one for each packet. */
-export const HTTP2_SETTINGS: Settings = {
-  enablePush: false,
-  initialWindowSize: WINDOW_BYTES,
-  maxFrameSize: 1024 * 1024,
+/** Every attempt has a connection of its own, so that no kind of link shares one with another; the link tries again. */
+const DIAL_OPTIONS: ChannelOptions = {
+  ...CHANNEL_OPTIONS,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.enable_http_proxy': 0,
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.enable_retries': 0,
+  'grpc-node.flow_control_window': WINDOW_BYTES,
+  // The name is not compared, and an address is none.
+  'grpc.ssl_target_name_override': 'flockmq',
 }
 
-export const CONNECT_PATH = '/flockmq.link.v1.Link/Connect'
-
-/**
- * Links as gRPC streams, right on HTTP/2: @grpc/grpc-js costs five times the CPU for a small frame (see README.md).
- * Every attempt has a connection of its own, so that no kind of link shares one with another.
- */
+/** Links as gRPC streams. */
 export class GrpcTransport implements LinkTransport {
   readonly #tls: TlsOptions | null
 
@@ -28,67 +24,55 @@ export class GrpcTransport implements LinkTransport {
     this.#tls = tls
   }
 
-  dial(target: DialTarget, events: DialEvents): Wire {
+  dial({ address }: DialTarget, events: DialEvents): Wire {
     try {
-      return new ClientWire(this.#connect(target.address), events)
+      return new ClientWire(address, channelCredentials(this.#tls), events)
     } catch (error) {
       // The address is what a peer says about itself: it may be none.
       setImmediate(() => events.closed(String(error)))
       return { write() {}, close() {} }
     }
   }
-
-  #connect(address: string): ClientHttp2Session {
-    const scheme = this.#tls === null ? 'http' : 'https'
-    return connect(`${scheme}://${address}`, {
-      ...(this.#tls === null ? {} : clientTls(this.#tls)),
-      settings: HTTP2_SETTINGS,
-    })
-  }
 }
 
 class ClientWire implements Wire {
-  readonly #session: ClientHttp2Session
+  readonly #client: Client
+  readonly #call: ClientDuplexStream<Buffer, Buffer>
   readonly #events: DialEvents
-  #stream: ClientHttp2Stream | null = null
+  #socket: Socket | null = null
   #open = true
 
-  constructor(session: ClientHttp2Session, events: DialEvents) {
-    this.#session = session
+  constructor(address: string, credentials: ChannelCredentials, events: DialEvents) {
+    tellSocket(credentials, (socket) => {
+      this.#socket = socket
+      if (!this.#open) socket.destroy()
+    })
+    // With its scheme: a peer's address is no path of a socket.
+    this.#client = new Client(`dns:///${address}`, credentials, DIAL_OPTIONS)
     this.#events = events
-    session.on('error', (error) => this.#closed(error.message))
-    session.on('close', () => this.#closed('the connection was closed'))
-    session.once('connect', () => this.#connected())
+    this.#call = this.#client.makeBidiStreamRequest(CONNECT.path, CONNECT.requestSerialize, CONNECT.responseDeserialize)
+    this.#call.on('data', (packet: Buffer) => {
+      if (this.#open) events.packet(packet)
+    })
+    this.#call.on('error', (error) => this.#closed(error.message))
+    this.#call.on('end', () => this.#closed('ended by the peer'))
+    // gRPC connects by itself, keeps what is written until then, and says by an error that it cannot.
+    setImmediate(() => {
+      if (this.#open) events.connected()
+    })
   }
 
+  /** What waits is bounded by the credit that the peer gave. */
   write(packet: Buffer): void {
-    if (this.#open && this.#stream !== null && !this.#stream.closed) writePacket(this.#stream, packet)
+    if (this.#open) this.#call.write(packet)
   }
 
   close(): void {
+    if (!this.#open) return
     this.#open = false
-    this.#session.destroy()
-  }
-
-  #connected(): void {
-    // A peer that ends the connection at once has done so before this is called.
-    if (!this.#open || this.#session.destroyed || this.#session.closed) return
-    this.#session.setLocalWindowSize(WINDOW_BYTES)
-    const stream = this.#session.request(
-      { ':method': 'POST', ':path': CONNECT_PATH, 'content-type': 'application/grpc+proto', te: 'trailers' },
-      { endStream: false },
-    )
-    this.#stream = stream
-    const deframer = new Deframer(PACKET_BYTES_MAX, (packet) => {
-      if (this.#open) this.#events.packet(packet)
-    })
-    stream.on('data', (chunk: Buffer) => {
-      if (this.#open && !deframer.push(chunk)) this.#closed('the peer does not speak gRPC')
-    })
-    stream.on('error', (error) => this.#closed(error.message))
-    stream.on('end', () => this.#closed('ended by the peer'))
-    stream.on('close', () => this.#closed('ended by the peer'))
-    this.#events.connected()
+    this.#call.cancel()
+    this.#client.close()
+    this.#socket?.destroy()
   }
 
   #closed(reason: string): void {
@@ -98,10 +82,16 @@ class ClientWire implements Wire {
   }
 }
 
-/** Prefix and packet leave together. What waits is bounded by the credit that the peer gave. */
-export function writePacket(stream: Http2Stream, packet: Buffer): void {
-  stream.cork()
-  stream.write(prefixOf(packet.length))
-  stream.write(packet)
-  stream.uncork()
+/** grpc-js itself closes a connection only when the peer agrees: those to a frozen one would pile up. */
+function tellSocket(credentials: ChannelCredentials, told: (socket: Socket) => void): void {
+  const create = credentials._createSecureConnector.bind(credentials)
+  credentials._createSecureConnector = (...options) => {
+    const connector = create(...options)
+    const connect = connector.connect.bind(connector)
+    connector.connect = (socket) => {
+      told(socket)
+      return connect(socket)
+    }
+    return connector
+  }
 }

@@ -6,11 +6,17 @@ import { seededRandom } from '../../../src/base/clock.ts'
 import type { HostId } from '../../../src/base/ids.ts'
 import type { MetricSource } from '../../../src/base/metrics.ts'
 import type { TlsOptions } from '../../../src/rpc/grpc/credentials.ts'
-import { prefixOf } from '../../../src/rpc/grpc/deframer.ts'
 import { Authority } from '../../mqtt/listener/harness.ts'
 import { introduce, messages, startNode, stopAll, type TestNode, until } from '../rig.ts'
 
 afterEach(stopAll)
+
+/** Of a gRPC message: compressed u8 (0) | length u32 BE. Source: github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md. */
+function prefixOf(length: number): Buffer {
+  const prefix = Buffer.alloc(5)
+  prefix.writeUInt32BE(length, 1)
+  return prefix
+}
 
 const QUICK = { backoffMsMin: 5, backoffMsMax: 20 }
 

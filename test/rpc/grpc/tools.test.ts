@@ -7,7 +7,7 @@ import { silentLogger } from '../../../src/base/logging.ts'
 import { type Rpc, startRpc } from '../../../src/rpc/index.ts'
 import { until } from '../rig.ts'
 
-/** @grpc/grpc-js as the independent peer: what it understands, standard tools understand. */
+/** Clients as tools have them, from the files of proto/. */
 let rpc: Rpc
 const clients: { close(): void }[] = []
 
@@ -36,7 +36,9 @@ function client(file: string, path: string): any {
   const definition = loadPackageDefinition(loadSync(file, { includeDirs: ['proto'], enums: String, longs: Number }))
   let at: unknown = definition
   for (const name of path.split('.')) at = (at as Record<string, unknown>)[name]
-  const made = new (at as ServiceClientConstructor)(`127.0.0.1:${rpc.port}`, credentials.createInsecure())
+  const made = new (at as ServiceClientConstructor)(`127.0.0.1:${rpc.port}`, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+  })
   clients.push(made)
   return made
 }
@@ -66,6 +68,25 @@ test('health: check and watch', async () => {
   await until(() => seen.length === 3, 'the drain')
   expect(seen[2]).toBe('NOT_SERVING')
   watch.cancel()
+})
+
+test('health: only so many watch', async () => {
+  await start()
+  let seen = 0
+  let refused = 0
+  // A connection takes 64 streams.
+  for (let i = 0; i < 2; i++) {
+    const health = client('grpc/health/v1/health.proto', 'grpc.health.v1.Health')
+    for (let k = 0; k < 40; k++) {
+      const watch = health.watch({ service: '' })
+      watch.on('data', () => seen++)
+      watch.on('error', (error: { code: number }) => {
+        if (error.code === 8) refused++
+      })
+    }
+  }
+  await until(() => seen + refused === 80, 'all are answered')
+  expect(refused).toBe(16)
 })
 
 test('reflection: services and files', async () => {

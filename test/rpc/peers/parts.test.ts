@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { seededRandom } from '../../../src/base/clock.ts'
 import { BrokerError } from '../../../src/base/errors.ts'
-import { Deframer, prefixOf } from '../../../src/rpc/grpc/deframer.ts'
 import { Deadlines, type Timed } from '../../../src/rpc/peers/deadlines.ts'
 import { errorCodec } from '../../../src/rpc/peers/error-codec.ts'
 import { Assembler, BodyReader, TYPE, writeHeader } from '../../../src/rpc/peers/message.ts'
@@ -129,23 +128,4 @@ describe('bodies', () => {
     expect(assembler.add(2, Buffer.from('abc'))).toBe('violation')
     expect(assembler.add(2, Buffer.alloc(0))).toBe('violation')
   })
-})
-
-test('gRPC messages come out of chunks of any size', () => {
-  const random = seededRandom(2)
-  const sent = Array.from({ length: 300 }, () =>
-    Buffer.alloc(random.below(4) === 0 ? 0 : random.below(3_000), random.below(256)),
-  )
-  const wire = Buffer.concat(sent.flatMap((message) => [prefixOf(message.length), message]))
-  const got: Buffer[] = []
-  const deframer = new Deframer(3_000, (message) => void got.push(Buffer.from(message)))
-  for (let at = 0; at < wire.length; ) {
-    const size = 1 + random.below(random.below(2) === 0 ? 3 : 9_000)
-    expect(deframer.push(wire.subarray(at, at + size))).toBe(true)
-    at += size
-  }
-  expect(got.length).toBe(300)
-  expect(got.every((message, i) => message.equals(sent[i]!))).toBe(true)
-  expect(new Deframer(10, () => {}).push(prefixOf(11))).toBe(false)
-  expect(new Deframer(10, () => {}).push(Buffer.from([1, 0, 0, 0, 1]))).toBe(false)
 })

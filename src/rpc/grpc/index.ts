@@ -1,0 +1,5 @@
+export { serviceNames, serviceOf } from './contracts.ts'
+export { HealthService } from './health.ts'
+export { reflectionMethods } from './reflection.ts'
+export { GrpcServer } from './server.ts'
+export { GrpcTransport } from './transport.ts'
