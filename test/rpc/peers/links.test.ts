@@ -152,6 +152,8 @@ describe('requests', () => {
 })
 
 describe('a connection that is cut', () => {
+  const OPEN_CALLS_MAX = 1_000
+
   test('at any byte, again and again, under load: nothing is lost, doubled or reordered', async () => {
     const [a, b] = [await startNode('a', { links: QUICK }), await startNode('b', { links: QUICK })]
     const forwarder = await Forwarder.start(b.port)
@@ -171,11 +173,14 @@ describe('a connection that is cut', () => {
       for (let i = 0; i < 200; i++) {
         if (a.peers.send(b.id, channel, number(sent)) === 'accepted') sent++
       }
-      const id = asked++
-      a.peers.request(b.id, asking, number(id), { deadlineMs: 20_000 }, (error) => {
-        expect(error).toBeNull()
-        answers.set(id, (answers.get(id) ?? 0) + 1)
-      })
+      // A link that is cut for long, on a machine that turns fast, must not run into the limit of open calls.
+      if (asked - answers.size < OPEN_CALLS_MAX) {
+        const id = asked++
+        a.peers.request(b.id, asking, number(id), { deadlineMs: 20_000 }, (error) => {
+          expect(error).toBeNull()
+          answers.set(id, (answers.get(id) ?? 0) + 1)
+        })
+      }
       if (forwarder.budget === null && forwarder.connections > 0)
         forwarder.budget = 1 + Math.floor(Math.random() * 3_000)
       await new Promise((resolve) => setImmediate(resolve))
