@@ -80,7 +80,9 @@ describe('partitions', () => {
     const [left, right] = [cluster.hosts.slice(0, 4), cluster.hosts.slice(4)]
     cluster.partition(left, right)
     cluster.run(60_000)
-    expect(left.every((host) => right.every((other) => host.sees(other) === 'dead'))).toBe(true)
+    // Who is slow because its own side is lossy, too, takes longer with the last of them.
+    const apart = () => left.every((host) => right.every((other) => host.sees(other) === 'dead'))
+    expect(cluster.until(apart, 30_000)).not.toBeNull()
     cluster.heal()
     expect(cluster.until(() => cluster.whole, 15_000)).not.toBeNull()
   })
