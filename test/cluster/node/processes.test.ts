@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { connectAsync } from 'mqtt'
 import { beforeAll, expect, test, vi } from 'vitest'
 import type { MemberList } from '../../../src/node/cluster/roster.ts'
@@ -98,6 +99,33 @@ test('three nodes with one list of seeds and cluster.expect found one cluster to
     const founders = fleet.nodes.filter(({ output }) => output.includes('Founded cluster'))
     expect(founders).toHaveLength(1)
     expect((await fetch(`${first.api}/readyz`)).status).toBe(200)
+  })
+})
+
+test('whoever starts first, the seed founds; it comes back with its folder, and with an empty one', async () => {
+  await using(async (fleet) => {
+    const [port] = await freePorts(1)
+    const others = [fleet.add(['--seed', at(port!)]), fleet.add(['--seed', at(port!)])]
+    await Promise.all(others.map((node) => node.start()))
+    expect(await others[0]!.members()).toMatchObject({ cluster: { id: null } })
+    const seed = fleet.add(['--set', `cluster.port=${port}`])
+    await seed.start()
+    const [before] = await fleet.agreed()
+
+    await seed.kill()
+    await seed.start()
+    const [after] = await fleet.agreed()
+    expect(after!.cluster).toEqual(before!.cluster)
+
+    // Another host at the same place: it founds for itself, since it has no seeds, and gives that up when it meets the others.
+    await seed.kill()
+    rmSync(seed.data, { recursive: true })
+    await seed.start()
+    const [last] = await fleet.whole()
+    expect(last!.cluster).toEqual(before!.cluster)
+    expect((await seed.members()).members.find(({ self }) => self)!.id).not.toBe(
+      before!.members.find(({ name }) => name === seed.name)!.id,
+    )
   })
 })
 
