@@ -20,6 +20,13 @@ export async function launchFlockmq({ port, folder, set }: Launch): Promise<Laun
     ...set,
   ]
   // As `npm start` and the command itself start it.
-  const args = ['--max-semi-space-size=32', program, 'start', '--data', folder, ...settings.flatMap((setting) => ['--set', setting])]
+  const args = [
+    '--max-semi-space-size=32',
+    program,
+    'start',
+    '--data',
+    folder,
+    ...settings.flatMap((setting) => ['--set', setting]),
+  ]
   return { child: startPinned(brokerCore, process.execPath, args), apiPort }
 }
