@@ -1,4 +1,10 @@
-import { credentials, loadPackageDefinition, type ServiceClientConstructor } from '@grpc/grpc-js'
+import {
+  type Client,
+  type ClientDuplexStream,
+  credentials,
+  loadPackageDefinition,
+  type ServiceClientConstructor,
+} from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { afterEach, expect, test } from 'vitest'
 import { systemClock, systemRandom } from '../../../src/base/clock.ts'
@@ -31,8 +37,22 @@ async function start(): Promise<void> {
   })
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: grpc-js makes the methods at run time.
-function client(file: string, path: string): any {
+/** What grpc-js decodes, as far as it is looked at here. */
+interface Decoded {
+  status: string
+  listServicesResponse: { service: { name: string }[] }
+  fileDescriptorResponse: { fileDescriptorProto: Buffer[] }
+  errorResponse: { errorCode: number }
+  challenge: { nonce: Buffer }
+  refusal: object
+}
+
+type Answered = (error: { code: number } | null, answer: Decoded) => void
+type Method = (request?: object, answered?: Answered) => ClientDuplexStream<object, Decoded>
+/** grpc-js makes the methods at run time. */
+type Stub = Client & Record<'check' | 'watch' | 'serverReflectionInfo' | 'connect', Method>
+
+function client(file: string, path: string): Stub {
   const definition = loadPackageDefinition(loadSync(file, { includeDirs: ['proto'], enums: String, longs: Number }))
   let at: unknown = definition
   for (const name of path.split('.')) at = (at as Record<string, unknown>)[name]
@@ -40,7 +60,7 @@ function client(file: string, path: string): any {
     'grpc.use_local_subchannel_pool': 1,
   })
   clients.push(made)
-  return made
+  return made as unknown as Stub
 }
 
 test('health: check and watch', async () => {
@@ -48,14 +68,14 @@ test('health: check and watch', async () => {
   const health = client('grpc/health/v1/health.proto', 'grpc.health.v1.Health')
   const check = (service: string) =>
     new Promise<string>((resolve) => {
-      health.check({ service }, (error: { code: number } | null, answer: { status: string }) => {
+      health.check({ service }, (error, answer) => {
         resolve(error === null ? answer.status : `error ${error.code}`)
       })
     })
   expect(await check('')).toBe('NOT_SERVING')
   const seen: string[] = []
   const watch = health.watch({ service: 'flockmq.link.v1.Link' })
-  watch.on('data', (answer: { status: string }) => seen.push(answer.status))
+  watch.on('data', (answer: Decoded) => seen.push(answer.status))
   watch.on('error', () => {})
   await until(() => seen.length === 1, 'the first status')
   rpc.setServing(true)
@@ -93,23 +113,22 @@ test('reflection: services and files', async () => {
   await start()
   const reflection = client('grpc/reflection/v1/reflection.proto', 'grpc.reflection.v1.ServerReflection')
   const call = reflection.serverReflectionInfo()
-  // biome-ignore lint/suspicious/noExplicitAny: decoded by grpc-js.
-  const answers: any[] = []
-  call.on('data', (answer: unknown) => answers.push(answer))
+  const answers: Decoded[] = []
+  call.on('data', (answer: Decoded) => answers.push(answer))
   call.on('error', () => {})
   call.write({ listServices: '' })
   call.write({ fileContainingSymbol: 'flockmq.link.v1.Link.Connect' })
   call.write({ fileByFilename: 'grpc_health_v1.proto' })
   call.write({ fileContainingSymbol: 'no.such.Thing' })
   await until(() => answers.length === 4, 'all answers')
-  expect(answers[0].listServicesResponse.service.map((each: { name: string }) => each.name)).toEqual([
+  expect(answers[0]!.listServicesResponse.service.map((each) => each.name)).toEqual([
     'flockmq.link.v1.Link',
     'grpc.health.v1.Health',
     'grpc.reflection.v1.ServerReflection',
   ])
-  expect(answers[1].fileDescriptorResponse.fileDescriptorProto[0].toString('latin1')).toContain('flockmq.link.v1')
-  expect(answers[2].fileDescriptorResponse.fileDescriptorProto[0].toString('latin1')).toContain('HealthCheckRequest')
-  expect(answers[3].errorResponse.errorCode).toBe(5)
+  expect(answers[1]!.fileDescriptorResponse.fileDescriptorProto[0]!.toString('latin1')).toContain('flockmq.link.v1')
+  expect(answers[2]!.fileDescriptorResponse.fileDescriptorProto[0]!.toString('latin1')).toContain('HealthCheckRequest')
+  expect(answers[3]!.errorResponse.errorCode).toBe(5)
   let status = -1
   call.on('status', (end: { code: number }) => {
     status = end.code
@@ -142,11 +161,11 @@ test('a link as grpc-js sees it: hello, challenge; without the secret a refusal'
   }
   call.write({ hello })
   await until(() => packets.length === 1, 'the challenge')
-  expect(packets[0].challenge).toMatchObject({ node: 'a', incarnation: 1 })
-  expect(packets[0].challenge.nonce.length).toBe(16)
+  expect(packets[0]!.challenge).toMatchObject({ node: 'a', incarnation: 1 })
+  expect(packets[0]!.challenge.nonce.length).toBe(16)
   call.write({ proof: { terms: Buffer.from([8, 1]), proof: Buffer.alloc(32) } })
   await until(() => packets.length === 2 && status >= 0, 'the refusal')
-  expect(packets[1].refusal).toMatchObject({ reason: 'not-authenticated' })
+  expect(packets[1]!.refusal).toMatchObject({ reason: 'not-authenticated' })
 })
 
 test('what is not served says so', async () => {
@@ -154,9 +173,7 @@ test('what is not served says so', async () => {
   const health = client('grpc/health/v1/health.proto', 'grpc.health.v1.Health')
   const code = await new Promise((resolve) => {
     const none = (bytes: Buffer) => bytes
-    health.makeUnaryRequest('/no.such/Method', none, none, Buffer.alloc(0), (error: { code: number }) =>
-      resolve(error.code),
-    )
+    health.makeUnaryRequest('/no.such/Method', none, none, Buffer.alloc(0), (error) => resolve(error?.code))
   })
   expect(code).toBe(12)
 })
