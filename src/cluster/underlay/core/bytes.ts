@@ -1,41 +1,20 @@
 import { assert } from '../../../base/assert.ts'
+import { ByteFieldReader, ByteFieldWriter } from '../../fields.ts'
 import { isAddress, METADATA_BYTES_MAX, type Metadata } from './host.ts'
 
 /** Names and ids on the wire: printable ASCII, so that a length in letters is a length in bytes. */
 export const NAME_BYTES_MAX = 64
 
-/** Writes fields into a buffer that grows. Values are our own, and asserted. */
-export class FieldWriter {
-  at = 0
-  #buffer: Buffer
-
-  constructor(bytes = 256) {
-    this.#buffer = Buffer.allocUnsafe(bytes)
-  }
-
-  /** A copy of what was written: it may be kept. */
-  bytes(): Uint8Array {
-    return new Uint8Array(this.#buffer.subarray(0, this.at))
-  }
-
-  uint8(value: number): void {
-    this.#reserve(1)
-    this.at = this.#buffer.writeUInt8(value, this.at)
-  }
-
+/** The fields of the underlay. Values are our own, and asserted. */
+export class FieldWriter extends ByteFieldWriter {
   uint16(value: number): void {
-    this.#reserve(2)
-    this.at = this.#buffer.writeUInt16BE(value, this.at)
-  }
-
-  uint32(value: number): void {
-    this.#reserve(4)
-    this.at = this.#buffer.writeUInt32BE(value, this.at)
+    this.reserve(2)
+    this.at = this.buffer.writeUInt16BE(value, this.at)
   }
 
   uint48(value: number): void {
-    this.#reserve(6)
-    this.at = this.#buffer.writeUIntBE(value, this.at, 6)
+    this.reserve(6)
+    this.at = this.buffer.writeUIntBE(value, this.at, 6)
   }
 
   /** Up to 2^53 - 1. */
@@ -48,8 +27,8 @@ export class FieldWriter {
   name(text: string): void {
     assert(text.length <= NAME_BYTES_MAX && isAscii(text), `A name on the wire must be ASCII, 64 letters: "${text}"`)
     this.uint8(text.length)
-    this.#reserve(text.length)
-    this.at += this.#buffer.write(text, this.at, 'latin1')
+    this.reserve(text.length)
+    this.at += this.buffer.write(text, this.at, 'latin1')
   }
 
   metadata(metadata: Metadata): void {
@@ -64,66 +43,27 @@ export class FieldWriter {
     this.patch16(lengthAt, length)
   }
 
-  raw(bytes: Uint8Array): void {
-    this.#reserve(bytes.length)
-    this.#buffer.set(bytes, this.at)
-    this.at += bytes.length
-  }
-
   /** Writes over what stands at `offset`: a length that is known only afterwards. */
   patch16(offset: number, value: number): void {
-    this.#buffer.writeUInt16BE(value, offset)
+    this.buffer.writeUInt16BE(value, offset)
   }
 
   #text(text: string): void {
     const length = Buffer.byteLength(text)
     this.uint16(length)
-    this.#reserve(length)
-    this.at += this.#buffer.write(text, this.at)
-  }
-
-  #reserve(bytes: number): void {
-    if (this.at + bytes <= this.#buffer.length) return
-    const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.at + bytes))
-    this.#buffer.copy(grown, 0, 0, this.at)
-    this.#buffer = grown
+    this.reserve(length)
+    this.at += this.buffer.write(text, this.at)
   }
 }
 
-/**
- * Reads fields of bytes that anybody may have sent. What is not there or not allowed sets {@link bad} and gives a
- * harmless value: the caller looks once, at the end.
- */
-export class FieldReader {
-  bad = false
-  at: number
-  readonly end: number
-  readonly #buffer: Buffer
-
-  constructor(buffer: Buffer, at = 0, end = buffer.length) {
-    this.#buffer = buffer
-    this.at = at
-    this.end = end
-  }
-
-  get left(): number {
-    return this.end - this.at
-  }
-
-  uint8(): number {
-    return this.#take(1) ? this.#buffer.readUInt8(this.at - 1) : 0
-  }
-
+/** The reverse. */
+export class FieldReader extends ByteFieldReader {
   uint16(): number {
-    return this.#take(2) ? this.#buffer.readUInt16BE(this.at - 2) : 0
-  }
-
-  uint32(): number {
-    return this.#take(4) ? this.#buffer.readUInt32BE(this.at - 4) : 0
+    return this.take(2) ? this.buffer.readUInt16BE(this.at - 2) : 0
   }
 
   uint48(): number {
-    return this.#take(6) ? this.#buffer.readUIntBE(this.at - 6, 6) : 0
+    return this.take(6) ? this.buffer.readUIntBE(this.at - 6, 6) : 0
   }
 
   /** Bad above 2^53 - 1. */
@@ -137,15 +77,15 @@ export class FieldReader {
   /** Printable ASCII, `min` to {@link NAME_BYTES_MAX} letters. */
   name(min: 0 | 1): string {
     const length = this.uint8()
-    if (length < min || length > NAME_BYTES_MAX || !this.#take(length)) {
+    if (length < min || length > NAME_BYTES_MAX || !this.take(length)) {
       this.bad = true
       return ''
     }
     for (let at = this.at - length; at < this.at; at++) {
-      const letter = this.#buffer[at]!
+      const letter = this.buffer[at]!
       if (letter < 0x21 || letter > 0x7e) this.bad = true
     }
-    return this.#buffer.toString('latin1', this.at - length, this.at)
+    return this.buffer.toString('latin1', this.at - length, this.at)
   }
 
   address(): string {
@@ -168,27 +108,18 @@ export class FieldReader {
 
   /** The rest; a copy, which may be kept. */
   rest(): Uint8Array {
-    const bytes = new Uint8Array(this.#buffer.subarray(this.at, this.end))
+    const bytes = new Uint8Array(this.buffer.subarray(this.at, this.end))
     this.at = this.end
     return bytes
   }
 
   #text(end: number): string {
     const length = this.uint16()
-    if (this.at + length > end || !this.#take(length)) {
+    if (this.at + length > end || !this.take(length)) {
       this.bad = true
       return ''
     }
-    return this.#buffer.toString('utf8', this.at - length, this.at)
-  }
-
-  #take(bytes: number): boolean {
-    if (this.bad || this.at + bytes > this.end) {
-      this.bad = true
-      return false
-    }
-    this.at += bytes
-    return true
+    return this.buffer.toString('utf8', this.at - length, this.at)
   }
 }
 
