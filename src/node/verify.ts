@@ -2,6 +2,7 @@ import { parseSharedFilter } from '../base/topic.ts'
 import { findRoute, type Receiver, verifyDist } from '../dist/index.ts'
 import { groupInbox, type SubscriptionCheck, verifyInbox } from '../inbox/index.ts'
 import type { Engine } from '../kv/engine/engine.ts'
+import { verifyMeta } from '../kv/meta/index.ts'
 import { engineReader } from '../kv/range/boundary.ts'
 import type { Reader } from '../kv/range/coprocessor.ts'
 import { type StoreReport, type VerifiedRange, verifyStore } from '../kv/store/verify.ts'
@@ -16,6 +17,7 @@ export function verifyNode(engine: Engine, report: StoreReport): VerifiedRange[]
       dist: verifyDist,
       inbox: (reader, boundary, own) => verifyInbox(reader, boundary, own, checkSubscription),
       retain: verifyRetain,
+      cluster: (reader, _boundary, own) => verifyMeta(reader, own),
     },
     report,
   )

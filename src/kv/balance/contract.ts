@@ -1,4 +1,4 @@
-import type { Epoch, RangeDescriptor } from '../range/coprocessor.ts'
+import type { Epoch, RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import type { Survey } from './survey.ts'
 
 /**
@@ -70,7 +70,7 @@ export type Action =
 export interface Proposal {
   balancer: BalancerName
   range: string
-  service: RangeDescriptor['service']
+  service: ServiceName
   /** Who carries it out: the range's leader. */
   store: string
   /** Of the range as seen: the proposal is void under another. */

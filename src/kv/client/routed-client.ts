@@ -1,7 +1,7 @@
 import type { Clock, Random } from '../../base/clock.ts'
 import { BrokerError, ERRORS } from '../../base/errors.ts'
 import type { Logger } from '../../base/logging.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import type { Run } from '../range/entry.ts'
 import { LOST } from '../range/streams.ts'
 import type { CallOptions, Done, QueryOptions, RangeClient } from './client.ts'
@@ -12,7 +12,7 @@ import { Queries } from './queries.ts'
 import type { RangeTransport } from './transport.ts'
 
 export interface RoutedClientOptions<Command, Response, Query, Answer> {
-  service: RangeDescriptor['service']
+  service: ServiceName
   transport: RangeTransport<Command, Response, Query, Answer>
   /** Unique for ever: names this client's streams. */
   incarnation: string

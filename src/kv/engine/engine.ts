@@ -26,8 +26,8 @@ export interface Engine {
 }
 
 /** Column families: fixed, few. */
-export type Family = 'raft' | 'meta' | 'dist' | 'inbox' | 'retain'
-export const FAMILIES: readonly Family[] = ['raft', 'meta', 'dist', 'inbox', 'retain']
+export type Family = 'raft' | 'meta' | 'dist' | 'inbox' | 'retain' | 'cluster'
+export const FAMILIES: readonly Family[] = ['raft', 'meta', 'dist', 'inbox', 'retain', 'cluster']
 
 /** Start inclusive, end exclusive; undefined is open. */
 export interface Bounds {

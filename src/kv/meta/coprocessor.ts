@@ -41,11 +41,7 @@ import {
   settingValue,
 } from './schema.ts'
 
-/** Its service has a name that no user's data has. */
-export type MetaCoprocessor = Omit<
-  Coprocessor<MetaCommand, MetaResponse, MetaQuery, MetaAnswer, MetaChange>,
-  'service'
-> & { readonly service: 'cluster' }
+export type MetaCoprocessor = Coprocessor<MetaCommand, MetaResponse, MetaQuery, MetaAnswer, MetaChange>
 
 /** While this setting exists, no gate opens by itself. */
 export const GATE_HOLD = { section: 'gate', name: 'hold' } as const

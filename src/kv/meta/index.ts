@@ -3,4 +3,5 @@ export { GATE_HOLD, type MetaCoprocessor, metaCoprocessor } from './coprocessor.
 export { checkCommand, META_LIMITS } from './limits.ts'
 export { type MetaListener, MetaObserver } from './observer.ts'
 export type { MetaState } from './state.ts'
+export { verifyMeta } from './verify.ts'
 export { MetaWatch } from './watch.ts'

@@ -1,5 +1,9 @@
 import type { Bounds, Cursor, Write } from '../engine/engine.ts'
 
+/** Services that keep state in ranges, each in a family of its own; `cluster` is the `meta` range. The order is on the wire. */
+export const SERVICE_NAMES = ['dist', 'inbox', 'retain', 'cluster'] as const
+export type ServiceName = (typeof SERVICE_NAMES)[number]
+
 /**
  * A service's logic inside a range: deterministic, run on every replica for every committed entry.
  *
@@ -8,7 +12,7 @@ import type { Bounds, Cursor, Write } from '../engine/engine.ts'
  * in their order.
  */
 export interface Coprocessor<Command, Response, Query, Answer, Effect> {
-  readonly service: 'dist' | 'inbox' | 'retain'
+  readonly service: ServiceName
   /** Version of this logic, named in every entry. */
   readonly version: number
   /** The log entry of a batch. What several commands share (a payload) is written once. */
@@ -100,7 +104,7 @@ export interface Replica {
 
 export interface RangeDescriptor {
   id: string
-  service: 'dist' | 'inbox' | 'retain'
+  service: ServiceName
   epoch: Epoch
   /** Inclusive; undefined = from the first key. */
   start?: Uint8Array | undefined

@@ -1,4 +1,4 @@
-import type { RangeDescriptor, Replica } from './coprocessor.ts'
+import type { RangeDescriptor, Replica, ServiceName } from './coprocessor.ts'
 import { ByteReader, ByteWriter } from './wire.ts'
 
 /**
@@ -144,7 +144,7 @@ export function encodeDescriptor(descriptor: RangeDescriptor): Uint8Array {
 export function decodeDescriptor(bytes: Uint8Array): RangeDescriptor {
   const reader = new ByteReader(bytes)
   const id = reader.text()
-  const service = reader.text() as RangeDescriptor['service']
+  const service = reader.text() as ServiceName
   const epoch = { version: reader.varint(), confVersion: reader.varint() }
   const start = reader.u8() === 1 ? reader.bytes() : undefined
   const end = reader.u8() === 1 ? reader.bytes() : undefined

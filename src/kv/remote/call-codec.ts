@@ -1,6 +1,6 @@
 import type { CommandBatch, QueryRequest } from '../client/transport.ts'
 import { FrameBytes, FrameCursor } from '../raft/frame-bytes.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import { SERVICE_NAMES, type ServiceName } from '../range/coprocessor.ts'
 import { type AnswerCodec, LOST } from '../range/streams.ts'
 
 /** How one service's commands, questions and answers become bytes. */
@@ -11,23 +11,22 @@ export interface CallCodec<Command> {
 }
 
 const VERSION = 1
-const SERVICES = ['dist', 'inbox', 'retain'] as const
 const NAME_BYTES_MAX = 255
 const STREAM_BYTES_MAX = 1_024
 /** Of one batch: more is a mistake, or no friend. */
 const KEYS_MAX = 65_536
 
 /** The service that a request is for; what follows is for its codec. */
-export function serviceOf(cursor: FrameCursor): RangeDescriptor['service'] {
+export function serviceOf(cursor: FrameCursor): ServiceName {
   const version = cursor.u8()
   if (version !== VERSION) throw cursor.malformed(`version ${version} is not known here`)
-  const service = SERVICES[cursor.u8()]
+  const service = SERVICE_NAMES[cursor.u8()]
   if (service === undefined) throw cursor.malformed('the service is not known here')
   return service
 }
 
 export function encodeBatch<Command>(
-  service: RangeDescriptor['service'],
+  service: ServiceName,
   batch: CommandBatch<Command>,
   codec: CallCodec<Command>,
 ): Uint8Array {
@@ -62,7 +61,7 @@ export function decodeBatch<Command>(cursor: FrameCursor, codec: CallCodec<Comma
 }
 
 export function encodeRequest<Query>(
-  service: RangeDescriptor['service'],
+  service: ServiceName,
   request: QueryRequest<Query>,
   values: AnswerCodec,
 ): Uint8Array {
@@ -101,10 +100,10 @@ export function decodeAnswers<Response>(frame: Uint8Array, values: AnswerCodec):
   return responses
 }
 
-function begin(service: RangeDescriptor['service'], call: { range: string; epochVersion: number }): FrameBytes {
+function begin(service: ServiceName, call: { range: string; epochVersion: number }): FrameBytes {
   const bytes = new FrameBytes()
   bytes.u8(VERSION)
-  bytes.u8(SERVICES.indexOf(service))
+  bytes.u8(SERVICE_NAMES.indexOf(service))
   bytes.text(call.range)
   bytes.varint(call.epochVersion)
   return bytes

@@ -1,6 +1,6 @@
 import { FrameBytes, FrameCursor } from '../raft/frame-bytes.ts'
 import { FrameWriter, readFrame } from '../raft/index.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import { type RangeDescriptor, SERVICE_NAMES } from '../range/coprocessor.ts'
 import { decodeDescriptor, encodeDescriptor } from '../range/schema.ts'
 import { decodeSnapshotMessage, encodeSnapshotMessage } from '../snapshot/index.ts'
 import type { Packet } from '../store/packet.ts'
@@ -16,7 +16,6 @@ import type { Packet } from '../store/packet.ts'
  */
 const VERSION = 1
 const KINDS = { stranger: 1, introduction: 2, gone: 3, snapshot: 4 } as const
-const SERVICES = ['dist', 'inbox', 'retain'] as const
 const NAME_BYTES_MAX = 255
 const NO_FRAME = new Uint8Array(0)
 
@@ -46,7 +45,7 @@ function encodeOther(bytes: FrameBytes, packet: Exclude<Packet, { type: 'raft' }
   bytes.u8(KINDS[packet.type])
   if (packet.type === 'introduction') bytes.data(encodeDescriptor(packet.descriptor))
   else if (packet.type === 'snapshot') {
-    bytes.u8((SERVICES.indexOf(packet.service) << 1) | (packet.toSender ? 1 : 0))
+    bytes.u8((SERVICE_NAMES.indexOf(packet.service) << 1) | (packet.toSender ? 1 : 0))
     bytes.data(encodeSnapshotMessage(packet.message))
   } else {
     bytes.text(packet.range)
@@ -65,7 +64,7 @@ function decodeOther(cursor: FrameCursor): Packet {
       return { type: 'introduction', descriptor: readDescriptor(cursor) }
     case KINDS.snapshot: {
       const bits = cursor.u8()
-      const service = SERVICES[bits >> 1]
+      const service = SERVICE_NAMES[bits >> 1]
       if (service === undefined) throw cursor.malformed(`service ${bits >> 1} is not known here`)
       return { type: 'snapshot', service, toSender: (bits & 1) === 1, message: decodeSnapshotMessage(cursor.data()) }
     }

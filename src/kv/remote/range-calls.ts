@@ -3,7 +3,7 @@ import type { HostId } from '../../base/ids.ts'
 import { CHANNEL, type IncomingCall, type Peers, type RequestChannel } from '../../rpc/index.ts'
 import type { BatchAnswer, CommandBatch, QueryAnswer, QueryRequest, RangeTransport } from '../client/transport.ts'
 import { FrameCursor } from '../raft/frame-bytes.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import type { AnswerCodec } from '../range/streams.ts'
 import { BYTES } from './bytes-codec.ts'
 import {
@@ -30,7 +30,6 @@ const QUERY: RequestChannel<Uint8Array, Uint8Array> = {
 /** Clients ask again after a second of silence; an answer that comes later is of no use. */
 const CALL_MS_MAX = 10_000
 
-type ServiceName = RangeDescriptor['service']
 type AnyTransport = RangeTransport<unknown, unknown, unknown, unknown>
 
 interface Served {

@@ -1,6 +1,7 @@
 import { unreachable } from '../../base/assert.ts'
 import { FrameBytes, FrameCursor } from '../raft/frame-bytes.ts'
 import { readSnapshot, writeSnapshot } from '../raft/wire.ts'
+import { SERVICE_NAMES } from '../range/coprocessor.ts'
 import { decodeDescriptor, encodeDescriptor } from '../range/schema.ts'
 import type { Checksum, SnapshotEnd, SnapshotMessage, SnapshotOffer } from './contract.ts'
 
@@ -19,7 +20,7 @@ import type { Checksum, SnapshotEnd, SnapshotMessage, SnapshotOffer } from './co
  */
 const VERSION = 1
 const KINDS = { offer: 1, chunk: 2, end: 3, credit: 4, done: 5, cancel: 6 } as const
-const SERVICES: readonly string[] = ['dist', 'inbox', 'retain']
+const SERVICES: readonly string[] = SERVICE_NAMES
 const LAST_RECORDS_MAX = 16
 const REASON_BYTES_MAX = 1024
 

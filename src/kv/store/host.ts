@@ -10,7 +10,7 @@ import type {
   Ready,
   SnapshotMeta,
 } from '../raft/index.ts'
-import type { RangeDescriptor, RangeObserver, Replica } from '../range/coprocessor.ts'
+import type { RangeDescriptor, RangeObserver, Replica, ServiceName } from '../range/coprocessor.ts'
 import { decodeEntry, encodeEntry, type Run } from '../range/entry.ts'
 import type { Outcome, Range, RangeChild } from '../range/range.ts'
 import { configKey } from '../range/schema.ts'
@@ -25,7 +25,7 @@ import type { Service } from './service.ts'
 /** What the store's loop needs of a replica, whatever its service: all types are inside. */
 export interface Hosted {
   readonly id: string
-  readonly service: RangeDescriptor['service']
+  readonly service: ServiceName
   readonly group: Group
   readonly halted: string | null
   readonly queued: number
@@ -105,7 +105,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     return this.range.latest.id
   }
 
-  get service(): RangeDescriptor['service'] {
+  get service(): ServiceName {
     return this.range.latest.service
   }
 

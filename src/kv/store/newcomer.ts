@@ -1,5 +1,5 @@
 import type { Message, Persisted } from '../raft/index.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import { newcomerKey } from '../range/schema.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import type { Gathered } from './gathered.ts'
@@ -21,7 +21,7 @@ export interface NewcomerOptions {
  */
 export class NewcomerHost implements Hosted {
   readonly id: string
-  readonly service: RangeDescriptor['service']
+  readonly service: ServiceName
   readonly group: Group
   /** Its keys as it was told, or as they were before it was emptied. */
   readonly descriptor: RangeDescriptor

@@ -1,5 +1,5 @@
 import type { Message, ReplicaId } from '../raft/index.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import type { SnapshotMessage } from '../snapshot/index.ts'
 
 /** What stores say to each other. Each may be lost, late, or come twice. */
@@ -12,4 +12,4 @@ export type Packet =
   /** That replica was removed from the group, for ever. */
   | { type: 'gone'; range: string; replica: ReplicaId }
   /** In order, or the stream is given up. `toSender`: to the store whose stream it is. */
-  | { type: 'snapshot'; service: RangeDescriptor['service']; toSender: boolean; message: SnapshotMessage }
+  | { type: 'snapshot'; service: ServiceName; toSender: boolean; message: SnapshotMessage }

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib'
 import type { Logger } from '../../base/logging.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ReplicaId } from '../raft/index.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import { afterPrefix } from '../range/schema.ts'
 import {
   recordsPrefix,
@@ -35,7 +35,7 @@ export interface SnapshotsOptions {
   log: Logger
   /** Monotonic ms. */
   now(): number
-  send(store: string, service: RangeDescriptor['service'], toSender: boolean, message: SnapshotMessage): void
+  send(store: string, service: ServiceName, toSender: boolean, message: SnapshotMessage): void
   /** Takes the replica down for what is offered, or says why not. */
   admit(offer: SnapshotOffer, from: string): Admission | 'needless' | { refused: string }
   /** There may be something to do. */

@@ -10,7 +10,7 @@ import { type ClientLimits, RoutedClient } from '../client/routed-client.ts'
 import type { RangeTransport } from '../client/transport.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { RaftLimits } from '../raft/index.ts'
-import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
+import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocessor.ts'
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import { Correspondence } from './correspondence.ts'
@@ -192,7 +192,7 @@ export class Store implements MetricSource {
   }
 
   /** Cuts the range that holds `key`: the part from `key` on becomes a range of its own, without moving data. */
-  split(service: RangeDescriptor['service'], key: Uint8Array): Promise<void> {
+  split(service: ServiceName, key: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
       const child = `${service}-${this.#randomName(8)}`
       const found = this.#services.get(service)

@@ -2,7 +2,7 @@ import { assert } from '../../base/assert.ts'
 import { compareBytes } from '../engine/bytes.ts'
 import type { Engine, Write } from '../engine/engine.ts'
 import type { ConfState } from '../raft/index.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import { FIRST_INDEX, type RangeChild } from '../range/range.ts'
 import {
   afterPrefix,
@@ -23,8 +23,6 @@ import type { Streams } from '../range/streams.ts'
 import { findMarker } from '../snapshot/index.ts'
 import { decodeConfig, decodeNewcomer, type NewcomerRecord } from './raft-schema.ts'
 import { configOf, RangeLog } from './range-log.ts'
-
-type ServiceName = RangeDescriptor['service']
 
 /** Term of the state that a range begins with. */
 export const FIRST_TERM = 1

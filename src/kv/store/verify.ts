@@ -1,7 +1,7 @@
 import { compareBytes } from '../engine/bytes.ts'
 import type { Bounds, Engine } from '../engine/engine.ts'
 import { BoundedReader, engineReader } from '../range/boundary.ts'
-import type { RangeDescriptor, Reader } from '../range/coprocessor.ts'
+import type { RangeDescriptor, Reader, ServiceName } from '../range/coprocessor.ts'
 import {
   type AppliedState,
   answersOf,
@@ -17,8 +17,6 @@ import { attempt, demand, type VerifyReport, visitRecords } from '../range/verif
 import { decodeNewcomer } from './raft-schema.ts'
 import { ANSWERS } from './store.ts'
 import { verifyConfig, verifyLogs } from './verify-log.ts'
-
-type ServiceName = RangeDescriptor['service']
 
 /** Reads all that a service has in one range. */
 export type ServiceVerifier = (reader: Reader, boundary: Bounds, report: VerifyReport) => void

@@ -1,6 +1,6 @@
 import type { Landscape, Proposal, RangeView, ReplicaChange, StoreView } from '../../../src/kv/balance/index.ts'
 import { compareBytes } from '../../../src/kv/engine/bytes.ts'
-import type { RangeDescriptor, Replica } from '../../../src/kv/range/coprocessor.ts'
+import type { Replica, ServiceName } from '../../../src/kv/range/coprocessor.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelStore = Mutable<StoreView>
@@ -25,7 +25,7 @@ export class Cluster {
     this.stores.set(id, { id, zone: '', roles, freeBytes: 100 * 2 ** 30, ...flags, ...options })
   }
 
-  addRange(id: string, service: RangeDescriptor['service'], voters: string[], learners: string[] = []): ModelRange {
+  addRange(id: string, service: ServiceName, voters: string[], learners: string[] = []): ModelRange {
     const replicas: Replica[] = [
       ...voters.map((store, i) => ({ store, replica: i + 1, role: 'voter' as const })),
       ...learners.map((store, i) => ({ store, replica: voters.length + i + 1, role: 'learner' as const })),

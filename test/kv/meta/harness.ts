@@ -11,14 +11,11 @@ import {
   metaCoprocessor,
 } from '../../../src/kv/meta/index.ts'
 import { engineReader } from '../../../src/kv/range/boundary.ts'
-import type { Coprocessor, RangeDescriptor, Reader } from '../../../src/kv/range/coprocessor.ts'
+import type { RangeDescriptor, Reader } from '../../../src/kv/range/coprocessor.ts'
 import { decodeEntry, encodeEntry } from '../../../src/kv/range/entry.ts'
 import { Range } from '../../../src/kv/range/range.ts'
 
 export const START_MS = 1_000_000_000_000
-type Logic = Coprocessor<MetaCommand, MetaResponse, MetaQuery, MetaAnswer, MetaChange>
-/** The range's own records name the service; its data lies in a family that the test chooses. */
-const logic = metaCoprocessor as unknown as Logic
 
 export const host = (name: string) => name as HostId
 
@@ -33,7 +30,7 @@ export class LocalMeta {
   constructor() {
     const descriptor = this.descriptor as unknown as RangeDescriptor
     const applied = { index: 0, nowMs: 0, hash: 0 }
-    this.#range = new Range({ coprocessor: logic, descriptor, applied, landed: this.#landed(), codec: null })
+    this.#range = new Range({ coprocessor: metaCoprocessor, descriptor, applied, landed: this.#landed(), codec: null })
     this.observer.opened(descriptor, this.#range.reader)
   }
 
@@ -45,8 +42,8 @@ export class LocalMeta {
   run(...commands: MetaCommand[]): MetaResponse[] {
     for (const command of commands) checkCommand(command)
     const runs = [{ stream: '', previous: 0, first: 0, count: commands.length, answered: 0 }]
-    const bytes = encodeEntry(this.#range.propose(runs, commands, ++this.nowMs), logic.encode)
-    const outcome = this.#range.apply(decodeEntry(bytes.slice(), logic.decode))
+    const bytes = encodeEntry(this.#range.propose(runs, commands, ++this.nowMs), metaCoprocessor.encode)
+    const outcome = this.#range.apply(decodeEntry(bytes.slice(), metaCoprocessor.decode))
     if (outcome.runs[0]!.error !== null) throw outcome.runs[0]!.error
     void this.engine.write({
       writes: outcome.writes.map((write) => ({ family: 'retain' as const, write })),

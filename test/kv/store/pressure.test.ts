@@ -8,7 +8,7 @@ const quiet: EnginePressure = { level0Files: 0, level0Bytes: 0, stalled: false, 
 const before = new BrokerError('OVERLOADED', 'x')
 
 function stats(freeBytes: number, diskBytes: number, pressure: Partial<EnginePressure> = {}): EngineStats {
-  const bytes = { raft: 0, meta: 0, dist: 0, inbox: 0, retain: 0 }
+  const bytes = { raft: 0, meta: 0, dist: 0, inbox: 0, retain: 0, cluster: 0 }
   return { bytes, freeBytes, diskBytes, batches: 0, syncs: 0, pressure: { ...quiet, ...pressure } }
 }
 

@@ -35,8 +35,9 @@ const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: numb
   raft: { memtable: 0.3, cache: 0.12 },
   inbox: { memtable: 0.3, cache: 0.4 },
   retain: { memtable: 0.16, cache: 0.25 },
-  dist: { memtable: 0.14, cache: 0.15 },
-  meta: { memtable: 0.06, cache: 0.07 },
+  dist: { memtable: 0.13, cache: 0.15 },
+  meta: { memtable: 0.06, cache: 0.06 },
+  cluster: { memtable: 0.01, cache: 0.01 },
   [OWN_FAMILY]: { memtable: 0.04, cache: 0.01 },
 }
 
