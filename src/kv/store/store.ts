@@ -1,59 +1,30 @@
 import { deserialize, serialize } from 'node:v8'
 import { assert } from '../../base/assert.ts'
-import type { Clock, Random } from '../../base/clock.ts'
+import type { Clock } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { HealthReason } from '../../base/health.ts'
-import type { Logger } from '../../base/logging.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import type { RangeClient } from '../client/client.ts'
-import { type ClientLimits, RoutedClient } from '../client/routed-client.ts'
+import { RoutedClient } from '../client/routed-client.ts'
 import type { RangeTransport } from '../client/transport.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { RaftLimits } from '../raft/index.ts'
 import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocessor.ts'
-import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
+import type { AnswerCodec } from '../range/streams.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import { Correspondence } from './correspondence.ts'
 import { collectStore, type RangeStats, statsOf } from './figures.ts'
 import { type Gathered, hasWrites, inFamilies, nothingGathered } from './gathered.ts'
 import type { Hosted } from './host.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
+import type { ServeOptions, StoreOptions } from './options.ts'
 import type { Packet } from './packet.ts'
-import { judgePressure, PRESSURE_LIMITS, type PressureLimits } from './pressure.ts'
+import { judgePressure, PRESSURE_LIMITS } from './pressure.ts'
 import { memberChanges, type ReplicaChange } from './replica-change.ts'
 import { Service } from './service.ts'
 import { Snapshots } from './snapshots.ts'
 import type { Beginning } from './stored.ts'
 
-export interface StoreOptions {
-  engine: Engine
-  clock: Clock
-  random: Random
-  storeId: string
-  log: Logger
-  /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
-  defer?: (callback: () => void) => void
-  /** The disk failed: what is on it is unknown, so the process must end. Default: the store refuses everything. */
-  fatal?: (error: Error) => void
-  /** Applies each entry as read back from its bytes: tests prove so that encode and decode are faithful. */
-  decodeAlways?: boolean
-  limits?: Partial<StoreLimits>
-  streamLimits?: Partial<StreamLimits>
-  pressureLimits?: Partial<PressureLimits>
-  raftLimits?: Partial<RaftLimits>
-  /** Takes packets for other stores; may lose, delay and repeat them. Default: there is no other store. */
-  send?: (store: string, packets: readonly Packet[]) => void
-  /** Of all snapshots that are sent. Default 64 MiB. */
-  snapshotBytesPerSecond?: number
-}
-
-export interface ServeOptions<Command> {
-  /** Where a new service's key space is cut at once: n keys give n + 1 ranges. */
-  initialSplits?: readonly Uint8Array[]
-  /** Approximate size of a command, for limits. Default 64 bytes for each. */
-  commandBytes?: (command: Command) => number
-  clientLimits?: Partial<ClientLimits>
-}
+export type { ServeOptions, StoreOptions } from './options.ts'
 
 type AnyService = Service<never, unknown, never, unknown, unknown>
 
