@@ -182,6 +182,8 @@ export interface Peers extends MetricSource {
 
   /** Hot: allocates nothing but room in the frame that leaves at the end of this turn. */
   send<Message>(to: HostId, channel: MessageChannel<Message>, message: Message): SendResult
+  /** Calls back once, right before the frames of this turn leave: for whoever gathers small things into one message. */
+  beforeFrames(callback: () => void): void
   request<Request, Answer>(
     to: HostId,
     channel: RequestChannel<Request, Answer>,

@@ -50,6 +50,7 @@ export interface TestNodeOptions {
   pendingMax?: number
   streamsMax?: number
   strangersMax?: number
+  defer?: (callback: () => void) => void
 }
 
 export interface TestNode {
@@ -76,7 +77,7 @@ export async function startNode(name: string, options: TestNodeOptions = {}): Pr
     clock: systemClock,
     random: systemRandom,
     log: options.log ?? silentLogger,
-    defer: setImmediate,
+    defer: options.defer ?? setImmediate,
     links: { raft: { ...LINK_OPTIONS.raft, ...options.links }, deliveries: link, bulk: link },
     pendingMax: options.pendingMax ?? 10_000,
     streamsMax: options.streamsMax ?? 64,

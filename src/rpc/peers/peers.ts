@@ -55,6 +55,8 @@ export class LinkedPeers implements Peers {
   readonly #watchers = new Set<LinkWatcher>()
   readonly #counts = { unreadable: 0, unknown: 0, unanswered: 0 }
   #flushing: Outlet[] = []
+  #gathering: (() => void)[] = []
+  #flushPlanned = false
   #draining = false
   #closed = false
   #ticking = false
@@ -134,6 +136,11 @@ export class LinkedPeers implements Peers {
     return link.send(channel, message)
   }
 
+  beforeFrames(callback: () => void): void {
+    this.#gathering.push(callback)
+    this.#planFlush()
+  }
+
   request<Request, Answer>(
     to: HostId,
     channel: RequestChannel<Request, Answer>,
@@ -204,8 +211,8 @@ export class LinkedPeers implements Peers {
   /** What is under way fails with CLOSED; what was not acknowledged is reported. */
   close(): void {
     if (this.#closed) return
-    this.#closed = true
     this.#flush()
+    this.#closed = true
     for (const { links } of this.#peers.values()) for (const link of links.values()) link.close('closed')
     this.#incoming.close()
   }
@@ -252,11 +259,21 @@ export class LinkedPeers implements Peers {
   }
 
   #schedule(outlet: Outlet): void {
-    if (this.#flushing.length === 0) this.#context.defer(() => this.#flush())
     this.#flushing.push(outlet)
+    this.#planFlush()
+  }
+
+  #planFlush(): void {
+    if (this.#flushPlanned) return
+    this.#flushPlanned = true
+    this.#context.defer(() => this.#flush())
   }
 
   #flush(): void {
+    const gathering = this.#gathering
+    this.#gathering = []
+    for (const callback of gathering) callback()
+    this.#flushPlanned = false
     const outlets = this.#flushing
     this.#flushing = []
     for (const outlet of outlets) outlet.flush()

@@ -46,6 +46,28 @@ describe('messages', () => {
     expect(a.peers.linkState(b.id, 'deliveries')).toBe('open')
   })
 
+  test('what is gathered before the frames of a turn leave is in them', async () => {
+    const turns: (() => void)[] = []
+    const [a, b] = [await startNode('a', { defer: (callback) => void turns.push(callback) }), await startNode('b')]
+    introduce(a, b)
+    const channel = messages()
+    let gathered = 0
+    a.peers.beforeFrames(() => {
+      gathered++
+      expect(a.peers.send(b.id, channel, number(1))).toBe('accepted')
+    })
+    a.peers.send(b.id, channel, number(2))
+    expect([turns.length, gathered]).toEqual([1, 0])
+    turns.shift()!()
+    expect([turns.length, gathered]).toEqual([0, 1])
+    expect(a.peers.bufferedBytes(b.id, 'deliveries')).toBeGreaterThan(0)
+    a.peers.send(b.id, channel, number(3))
+    expect([turns.length, gathered]).toEqual([1, 1])
+    a.peers.beforeFrames(() => gathered++)
+    a.kill()
+    expect(gathered).toBe(2)
+  })
+
   test.each(['not an address', 'x:99999', '::1:7947', '', '127.0.0.1:1'])(
     'to "%s": the link waits',
     async (address) => {
