@@ -73,6 +73,7 @@ export class SimulatedNode {
   start(): void {
     const { world, wrap = (disk: Engine) => disk, writeMsMax = 5 } = this.#options
     this.#process.restart()
+    this.#process.writeMsMax = writeMsMax
     const clock = this.#process.clock()
     const plugins = this.#plugins(clock)
     const log = { ...silentLogger, error: (fields: object, message: string) => world.fail(failure(fields, message)) }
@@ -80,7 +81,7 @@ export class SimulatedNode {
       ...{ clock, log, plugins },
       random: world.random,
       node: 'node',
-      engine: wrap(this.#process.disk('store', writeMsMax)),
+      engine: wrap(this.#process.disk('store')),
       fatal: (error) => world.fail(error),
       defer: this.#process.defer(),
     })

@@ -8,8 +8,10 @@ import type {
   QueryRequest,
   RangeTransport,
 } from '../../src/kv/client/transport.ts'
+import type { Engine } from '../../src/kv/engine/engine.ts'
 import type { SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../../src/kv/range/coprocessor.ts'
+import { decodePackets, encodePackets } from '../../src/kv/remote/packet-codec.ts'
 import type { Packet } from '../../src/kv/store/packet.ts'
 import { Store, type StoreOptions } from '../../src/kv/store/store.ts'
 import type { SimulatedProcess, World } from './world.ts'
@@ -23,6 +25,14 @@ export interface ClusterOptions<Command, Response, Query, Answer, Effect> {
   voters?: number
   splits?: readonly Uint8Array[]
   store?: Partial<StoreOptions>
+  /** Packets cross as bytes. Default: as they are. */
+  codec?: boolean
+  /** What clients and stores say to each other is lost, doubled and overtaken too. Default: in order, or cut. */
+  clientDatagrams?: boolean
+  /** A store is about to start on its disk: it may be given another view of it. */
+  starting?: (store: string, engine: SimulatedEngine) => Engine
+  /** Sees what stores send. */
+  sending?: (from: string, to: string, packets: readonly Packet[]) => void
 }
 
 interface Running<Command, Response, Query, Answer, Effect> {
@@ -33,7 +43,7 @@ interface Running<Command, Response, Query, Answer, Effect> {
 }
 
 type Frame<Command, Response, Query, Answer> =
-  | { type: 'raft'; packets: readonly Packet[] }
+  | { type: 'raft'; packets: readonly Packet[] | Uint8Array }
   | { type: 'propose'; batch: CommandBatch<Command>; answer: BatchAnswer<Response> }
   | { type: 'query'; request: QueryRequest<Query>; answer: QueryAnswer<Answer> }
   | { type: 'reply'; deliver: () => void }
@@ -49,10 +59,13 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
   constructor(options: ClusterOptions<Command, Response, Query, Answer, Effect>) {
     this.#options = options
     this.world = options.world
-    for (const name of options.stores) {
-      this.#processes.set(name, this.world.process(name))
-      this.start(name)
-    }
+    for (const name of options.stores) this.add(name)
+  }
+
+  /** A further machine, or one of the first. */
+  add(name: string): void {
+    this.#processes.set(name, this.world.process(name))
+    this.start(name)
   }
 
   get up(): string[] {
@@ -71,6 +84,10 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     return this.#of(name).observer
   }
 
+  machine(name: string): SimulatedProcess {
+    return this.#processes.get(name)!
+  }
+
   start(name: string): void {
     if (this.#running.has(name)) return
     const { world } = this
@@ -79,21 +96,24 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     machine.restart()
     const engine = machine.disk('db')
     const store = new Store({
-      ...{ engine, clock: machine.clock(), defer: machine.defer(), random: world.random, storeId: name },
+      engine: this.#options.starting?.(name, engine) ?? engine,
+      ...{ clock: machine.clock(), defer: machine.defer(), random: world.random, storeId: name },
       log: silentLogger,
       fatal: (error) => world.fail(error),
-      send: (to, packets) => world.network.send(name, to, { type: 'raft', packets }),
+      send: (to, packets) => this.#send(name, to, packets),
       ...extra,
     })
     const observer = makeObserver(name)
     const founders = stores.slice(0, voters)
     const transport = store.open(coprocessor(), observer, { splits, stores: founders.includes(name) ? founders : [] })
     this.#running.set(name, { store, engine, observer, transport })
-    world.network.attach(name, (from, message) => {
+    machine.attach((from, message) => {
       const frame = message as Frame<Command, Response, Query, Answer>
-      const reply = (deliver: () => void) => world.network.stream(name, from, { type: 'reply', deliver })
-      if (frame.type === 'raft') store.receive(from, frame.packets)
-      else if (frame.type === 'propose') {
+      const reply = (deliver: () => void) => this.#say(name, from, { type: 'reply', deliver })
+      if (frame.type === 'raft') {
+        const { packets } = frame
+        store.receive(from, packets instanceof Uint8Array ? decodePackets(packets) : packets)
+      } else if (frame.type === 'propose') {
         transport.propose(name, frame.batch, (...answer) => reply(() => frame.answer(...answer)))
       } else if (frame.type === 'query') {
         transport.query(name, frame.request, (...answer) => reply(() => frame.answer(...answer)))
@@ -117,8 +137,8 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     const name = `client-${++this.#clients}`
     world.network.attach(name, (_from, message) => (message as { deliver: () => void }).deliver())
     const transport: RangeTransport<Command, Response, Query, Answer> = {
-      propose: (store, batch, answer) => world.network.stream(name, store, { type: 'propose', batch, answer }),
-      query: (store, request, answer) => world.network.stream(name, store, { type: 'query', request, answer }),
+      propose: (store, batch, answer) => this.#say(name, store, { type: 'propose', batch, answer }),
+      query: (store, request, answer) => this.#say(name, store, { type: 'query', request, answer }),
       landscape: () => this.#landscape(),
       schedule: (flush) => world.defer(flush),
     }
@@ -144,6 +164,18 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     return [...this.#running].flatMap(([name, { store }]) =>
       store.health().map(({ part, message }) => `${name} ${part}: ${message}`),
     )
+  }
+
+  #send(from: string, to: string, packets: readonly Packet[]): void {
+    this.#options.sending?.(from, to, packets)
+    const frame = this.#options.codec === true ? encodePackets(packets) : packets
+    this.world.network.send(from, to, { type: 'raft', packets: frame })
+  }
+
+  #say(from: string, to: string, frame: Frame<Command, Response, Query, Answer>): void {
+    const { network } = this.world
+    if (this.#options.clientDatagrams === true) network.send(from, to, frame)
+    else network.stream(from, to, frame)
   }
 
   #landscape(): RangeDescriptor[] {

@@ -67,6 +67,11 @@ export class Network {
     this.#cuts.add(`${from}>${to}`)
   }
 
+  /** Undoes {@link cut}. */
+  join(from: string, to: string): void {
+    this.#cuts.delete(`${from}>${to}`)
+  }
+
   /** Cuts both ways between everyone in `left` and everyone in `right`. */
   partition(left: readonly string[], right: readonly string[]): void {
     for (const a of left) {

@@ -1,6 +1,6 @@
 import { type Clock, type Random, seededRandom } from '../../src/base/clock.ts'
 import { type CrashOptions, SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
-import { Network, type NetworkOptions } from './network.ts'
+import { Network, type NetworkOptions, type Receive } from './network.ts'
 import { TimerHeap } from './timer-heap.ts'
 
 export interface WorldOptions {
@@ -126,10 +126,16 @@ export function settle(): Promise<void> {
 /** One process on one machine. A crash drops what it had planned; its disks keep what was synced. */
 export class SimulatedProcess {
   readonly name: string
+  /** Longest time that a batch takes on its disks, in ms. */
+  writeMsMax = 5
+  /** How far its wall clock is off, in ms. */
+  skewMs = 0
   readonly #world: World
   readonly #disks = new Map<string, SimulatedEngine>()
   #life = 0
   #alive = true
+  /** What has come to it while it stands still; null while it runs. */
+  #held: (() => void)[] | null = null
 
   constructor(world: World, name: string) {
     this.#world = world
@@ -140,11 +146,15 @@ export class SimulatedProcess {
     return this.#alive
   }
 
+  get paused(): boolean {
+    return this.#held !== null
+  }
+
   /** Of this life: after a crash its timers are silent, and a new one must be taken. */
   clock(): Clock {
     const world = this.#world.clock
     return {
-      now: world.now,
+      now: () => world.now() + this.skewMs,
       monotonic: world.monotonic,
       after: (ms, callback) => world.after(ms, this.#guard(callback)),
     }
@@ -155,19 +165,40 @@ export class SimulatedProcess {
     return (callback) => this.#world.defer(this.#guard(callback))
   }
 
+  /** Takes what the network brings, of this life, as {@link clock}. */
+  attach(receive: Receive): void {
+    this.#world.network.attach(this.name, (from, message) => this.#guard(() => receive(from, message))())
+  }
+
   /** The disk of that name, with what the lives before left on it. */
-  disk(name: string, writeMsMax = 5): SimulatedEngine {
+  disk(name: string): SimulatedEngine {
     let disk = this.#disks.get(name)
     if (disk === undefined) {
-      disk = new SimulatedEngine({ clock: this.#world.clock, random: this.#world.random, writeMsMax })
+      disk = this.#newDisk()
       this.#disks.set(name, disk)
     }
     return disk
   }
 
+  /** Stands still, as by SIGSTOP: nothing is lost, everything is late. */
+  pause(): void {
+    if (!this.#alive || this.#held !== null) return
+    this.#held = []
+    for (const disk of this.#disks.values()) disk.hang()
+  }
+
+  resume(): void {
+    const held = this.#held
+    this.#held = null
+    if (held === null) return
+    for (const disk of this.#disks.values()) disk.resume()
+    for (const callback of held) this.#world.defer(callback)
+  }
+
   /** Ends this life. Without options, any number of the batches under way reached the disk. */
   crash(options?: CrashOptions): void {
     this.#alive = false
+    this.#held = null
     this.#life++
     this.#world.network.detach(this.name)
     for (const [name, disk] of this.#disks) {
@@ -180,10 +211,24 @@ export class SimulatedProcess {
     this.#alive = true
   }
 
+  #newDisk(): SimulatedEngine {
+    const writeMsMax = () => this.writeMsMax
+    return new SimulatedEngine({
+      clock: this.#world.clock,
+      random: this.#world.random,
+      get writeMsMax() {
+        return writeMsMax()
+      },
+    })
+  }
+
   #guard(callback: () => void): () => void {
     const life = this.#life
-    return () => {
-      if (life === this.#life) callback()
+    const guarded = () => {
+      if (life !== this.#life) return
+      if (this.#held === null) callback()
+      else this.#held.push(guarded)
     }
+    return guarded
   }
 }

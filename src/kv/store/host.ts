@@ -52,12 +52,6 @@ const DUE_ASK_MS = 20
 /** Entries of a group under way: while the disk or the network is slow, the next ones gather. */
 const ENTRIES_UNDER_WAY_MAX = 4
 
-/**
- * Of log entries that need not be kept: of a replica that is alone, just what was last; in a group, what one that was
- * away for a moment lacks, and what a follower has not answered, up to the third figure.
- */
-const LOG_BYTES_KEPT = { alone: 1 << 20, group: 16 << 20, max: 64 << 20 }
-
 /** One range on this store: its queue, its group, its machine, its observer. */
 export class RangeHost<Command, Response, Query, Answer, Effect> implements Hosted {
   readonly range: Range<Command, Response, Query, Answer, Effect>
@@ -274,10 +268,11 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   #compact(gathered: Gathered): void {
     const { log, alone } = this.group
-    const kept = alone ? LOG_BYTES_KEPT.alone : LOG_BYTES_KEPT.group
+    const { logBytesAlone, logBytesGroup, logBytesMax } = this.#limits
+    const kept = alone ? logBytesAlone : logBytesGroup
     // Not for every entry, but for many at once.
     if (log.bytes <= 2 * kept) return
-    const needed = log.bytes > LOG_BYTES_KEPT.max ? this.#landedIndex : this.group.neededFrom(this.#landedIndex)
+    const needed = log.bytes > logBytesMax ? this.#landedIndex : this.group.neededFrom(this.#landedIndex)
     gathered.raft.push(...log.compact(needed, kept))
   }
 

@@ -8,6 +8,12 @@ export interface StoreLimits {
   entryBytesMax: number
   /** Most commands of timed work in one entry. Default 256. */
   dueMax: number
+  /** Log entries kept that need not be: of a replica that is alone, just what was last. Default 1 MiB. */
+  logBytesAlone: number
+  /** In a group, what one that was away for a moment lacks. Default 16 MiB. */
+  logBytesGroup: number
+  /** The same and what a follower has not answered. Default 64 MiB. */
+  logBytesMax: number
 }
 
 export const STORE_LIMITS: StoreLimits = {
@@ -16,4 +22,7 @@ export const STORE_LIMITS: StoreLimits = {
   entryCommandsMax: 4_096,
   entryBytesMax: 4 * 1024 * 1024,
   dueMax: 256,
+  logBytesAlone: 1 << 20,
+  logBytesGroup: 16 << 20,
+  logBytesMax: 64 << 20,
 }
