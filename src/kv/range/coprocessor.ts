@@ -25,8 +25,9 @@ export interface Coprocessor<Command, Response, Query, Answer, Effect> {
   /** Read only; pages by itself: an answer is bounded in bytes and carries where to go on. */
   query(query: Query, reader: Reader, context: QueryContext): Answer
   /**
-   * What is due on the leader (expiry, wills), read from the time index: proposed like any other batch, so that it
-   * happens once. At most `limit` commands; empty where nothing is due.
+   * What is due on the leader (expiry, wills), read from the time index: proposed like any other batch. It may come a
+   * second time, from the next leader or before the first was applied, so {@link mutate} checks that it still is due. At
+   * most `limit` commands; empty where nothing is due.
    */
   due(reader: Reader, nowMs: number, limit: number, boundary: Bounds): Command[]
   /** When {@link due} should next be asked, ms since 1970; null = not before the next mutation. */

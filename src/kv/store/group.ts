@@ -112,7 +112,11 @@ export class Group {
 
   /** Places are only added: whoever was removed may still be told so. */
   learnPlaces(places: readonly { replica: number; store: string }[]): void {
-    for (const { replica, store } of places) this.#stores.set(replica, store)
+    for (const { replica, store } of places) {
+      this.#stores.set(replica, store)
+      // Whoever proposed the change knew it; whoever leads next must know it too.
+      this.nextReplica = Math.max(this.nextReplica, replica + 1)
+    }
   }
 
   /** Where a message came from is where its sender is, also before this replica knows the group. */

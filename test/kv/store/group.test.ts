@@ -152,6 +152,28 @@ describe('replicas that come and go', () => {
     expect(observed('s1').get('k0')).toBe(observed('s2').get('k0'))
   })
 
+  test('a number is never used twice, whoever leads', async () => {
+    const held = setup(1, [], FOUR, 3)
+    const { world, cluster, append } = held
+    await world.resolve(append('a', 'x'))
+    const leader = cluster.leader('inbox-1')!
+    const next = STORES.find((each) => each !== leader)!
+    await world.resolve(cluster.store(leader).change('inbox-1', [{ store: 's4', role: 'learner' }]))
+    await world.runUntil(() => cluster.store('s4').ranges().length === 1)
+    await world.resolve(cluster.store(leader).change('inbox-1', [{ store: 's4', role: 'none' }]))
+    await world.resolve(cluster.store(leader).transfer('inbox-1', next))
+    await world.runUntil(() => cluster.leader('inbox-1') === next)
+    await world.resolve(append('a', 'y'))
+    await world.resolve(cluster.store(next).change('inbox-1', [{ store: 's4', role: 'learner' }]))
+    const place = () =>
+      cluster
+        .store(next)
+        .ranges()[0]!
+        .descriptor.replicas.find(({ store }) => store === 's4')
+    await world.runUntil(() => place() !== undefined)
+    expect(place()!.replica).toBe(5)
+  })
+
   test('a replica that was away for longer than the log is given the state again', async () => {
     const held = setup(1)
     const { world, cluster, append, observed } = held
