@@ -26,6 +26,7 @@ export const DROP_REASONS = [
   'not-authorized', // the publisher may not publish there, or the subscriber may not receive it
   'unroutable', // no replica could match it in time
   'unavailable', // a range had no quorum in time
+  'slow-node', // what waits for the subscriber's node is at its bound
   'link-lost', // a link between nodes was given up
   'quota', // a quota of the tenant is used up
   'rate', // the publisher is over its rate

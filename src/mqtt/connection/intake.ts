@@ -9,9 +9,9 @@ import { IdSet } from '../../base/id-set.ts'
 import type { QoS } from '../../base/message.ts'
 import type { Permissions } from '../../plugin/index.ts'
 import { type FrameReader, PACKET, type ProtocolVersion, PublishView, parsePublish, REASON } from '../codec/index.ts'
+import { deliverLocal, sendQos0 } from '../routing/deliver.ts'
 import type { Fanout } from '../routing/fanout.ts'
 import { Publication } from '../routing/publication.ts'
-import { sendQos0 } from '../routing/router.ts'
 import { equalBytes, type TopicSlot } from '../routing/topic-cache.ts'
 import { AckOrder } from '../session/ack-order.ts'
 import { InboundAliases } from '../session/topic-alias.ts'
@@ -19,6 +19,9 @@ import { publishReason } from '../session/words.ts'
 import type { Connection } from './connection.ts'
 import type { FrontEnd } from './front-end.ts'
 import { PublishGate } from './publish-gate.ts'
+
+/** A run of packets for another node, at most: it fits in a frame beside others. */
+const FAR_RUN_BYTES_MAX = 16 * 1024
 
 // One of each serves all connections: packets are handled one at a time, to the end.
 const view = new PublishView()
@@ -88,11 +91,15 @@ export class Intake {
   /** The way of most messages. */
   #publishQos0(slot: TopicSlot, version: ProtocolVersion): void {
     const fanout = this.#front.router.fanout(slot.entry)
-    if (fanout.localOnly && fanout.special.length === 0) {
+    if (fanout.transientOnly && fanout.special.length === 0) {
       const others = version === 5 ? fanout.plain3 : fanout.plain5
       const size = view.end - view.frameStart
-      if (others.length === 0 && view.topicAlias === 0 && size <= fanout.packetBytesMax) {
-        if (this.#runFanout === fanout && this.#runEnd === view.frameStart && this.#runBuffer === view.buffer) {
+      const far = fanout.remotes.length > 0
+      // What expires may wait on a link: it does not travel as it came.
+      const asIs = view.topicAlias === 0 && (!far || view.messageExpirySeconds < 0)
+      if (others.length === 0 && asIs && size <= fanout.packetBytesMax) {
+        const joins = this.#runFanout === fanout && this.#runEnd === view.frameStart && this.#runBuffer === view.buffer
+        if (joins && !(far && view.end - this.#runStart > FAR_RUN_BYTES_MAX)) {
           this.#runEnd = view.end
           this.#runCount++
         } else {
@@ -104,9 +111,9 @@ export class Intake {
     }
     this.endRun()
     this.#fill(slot)
-    if (fanout.localOnly) {
+    if (fanout.transientOnly) {
       this.#front.counters.delivered += fanout.targets.length
-      this.#front.router.deliverLocal(publication, fanout)
+      this.#front.router.deliverTransient(publication, fanout)
     } else this.#front.router.publish(this.#connection.tenant, publication, slot.entry, null, ignore)
   }
 
@@ -135,7 +142,16 @@ export class Intake {
       if (subscriber.streaming)
         subscriber.noteLive(this.#runSlot!.entry.topic, this.#front.hlc.next(this.#front.clock.now()))
     }
+    if (fanout.remotes.length > 0) this.#sendRun(fanout, buffer)
     this.#runBuffer = null
+  }
+
+  #sendRun(fanout: Fanout, buffer: Buffer): void {
+    const { clientId, version } = this.#connection
+    const { hlc, clock } = this.#front
+    const timestamp = hlc.next(clock.now())
+    const packets = { version, buffer, start: this.#runStart, end: this.#runEnd, count: this.#runCount }
+    for (const route of fanout.remotes) route.sendPackets(clientId, timestamp, packets)
   }
 
   /** QoS 1 and 2, and everything with RETAIN. */
@@ -149,7 +165,7 @@ export class Intake {
     const type = qos === 1 ? PACKET.PUBACK : PACKET.PUBREC
     if (fanout.localOnly && !view.retain) {
       this.#front.counters.delivered += fanout.targets.length
-      router.deliverLocal(publication, fanout)
+      deliverLocal(publication, fanout)
       this.#acks.ready(type, packetId, fanout.empty ? REASON.NO_MATCHING_SUBSCRIBERS : 0)
       return
     }

@@ -1,6 +1,10 @@
 import type { SubscriptionOptions, TopicEntry } from '../../dist/index.ts'
 import type { LocalTable } from './local-table.ts'
+import type { NodeRoute, OtherNodes } from './other-nodes.ts'
 import { type LocalTarget, type Subscriber, toTarget } from './subscriber.ts'
+
+/** What a fanout is made from: a match, or what another node says that it matched. */
+export type FanoutEntry = Pick<TopicEntry, 'tenant' | 'topic' | 'nodes' | 'inboxes' | 'groups' | 'plugins'>
 
 /**
  * Who gets a topic's messages on this node, ready for the loop that sends them: derived from a TopicEntry, kept in its
@@ -14,24 +18,32 @@ export class Fanout {
   readonly special: LocalTarget[] = []
   /** All of them. */
   readonly targets: LocalTarget[] = []
+  /** The ways to the other nodes that have subscribers. */
+  readonly remotes: NodeRoute[] = []
   /** Smallest packet limit among the plain ones. */
   packetBytesMax = Number.POSITIVE_INFINITY
   /** True where nobody but transient subscribers of this node is concerned: no inbox, group, plugin, other node. */
   readonly localOnly: boolean
+  /** The same, or transient subscribers of other nodes: nobody who stores it, chooses or answers. */
+  readonly transientOnly: boolean
   /** True where nobody at all is. */
   readonly empty: boolean
 
-  constructor(entry: TopicEntry, table: LocalTable, node: string) {
+  constructor(entry: FanoutEntry, table: LocalTable, node: string, others: OtherNodes | null = null) {
     let remote = false
     for (const matched of entry.nodes) {
       if (matched.node === node) this.#addLocal(entry, matched.filters, table)
-      else remote = true
+      else {
+        remote = true
+        if (others) this.remotes.push(others.route(matched.node, entry.tenant, entry.topic, matched.filters))
+      }
     }
-    this.localOnly = !remote && entry.inboxes.length === 0 && entry.groups.length === 0 && entry.plugins.length === 0
+    this.transientOnly = entry.inboxes.length === 0 && entry.groups.length === 0 && entry.plugins.length === 0
+    this.localOnly = !remote && this.transientOnly
     this.empty = this.localOnly && this.targets.length === 0
   }
 
-  #addLocal(entry: TopicEntry, filters: readonly string[], table: LocalTable): void {
+  #addLocal(entry: FanoutEntry, filters: readonly string[], table: LocalTable): void {
     if (filters.length === 1) {
       const subscribers = table.subscribers(entry.tenant, filters[0]!)
       if (subscribers) for (const [subscriber, options] of subscribers) this.#addTarget(toTarget(subscriber, options))

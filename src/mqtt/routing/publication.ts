@@ -143,6 +143,11 @@ export class Publication {
     template.valid = true
   }
 
+  /** For whoever sets the other fields one by one. Valid until the next message. */
+  begin(topic: string, publisher: string, timestamp: number): void {
+    this.#reset(topic, publisher, timestamp)
+  }
+
   #reset(topic: string, publisher: string, timestamp: number): void {
     this.topic = topic
     this.publisher = publisher

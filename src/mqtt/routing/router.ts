@@ -1,9 +1,13 @@
 /**
  * Sends a message to everybody it concerns: the front end's side of `dist`.
  *
- * Hot path: {@link Router.deliverLocal} serves every message for this node's transient subscribers without an
- * allocation; what needs `inbox`, `retain` or a group goes through {@link Router.publish} (bench: `pairs`, `shared`).
+ * Hot path: {@link Router.deliverTransient} serves every message for transient subscribers, here and on other nodes,
+ * without an allocation; what needs `inbox`, `retain` or a group goes through {@link Router.publish} (bench: `pairs`,
+ * `shared`).
  */
+
+import { assert } from '../../base/assert.ts'
+import { type Random, systemRandom } from '../../base/clock.ts'
 import type { InboxId, TenantId } from '../../base/ids.ts'
 import type { Logger } from '../../base/logging.ts'
 import type { Message, QoS } from '../../base/message.ts'
@@ -12,11 +16,12 @@ import type { Dedup, Inbox, InsertResult, InsertTarget } from '../../inbox/index
 import type { SettingsSource } from '../../plugin/index.ts'
 import type { Retain } from '../../retain/index.ts'
 import { checkTopicName, REASON } from '../codec/index.ts'
-import { Fanout, withoutNoLocal } from './fanout.ts'
-import { pickLocalMember } from './group-choice.ts'
+import { deliverLocal } from './deliver.ts'
+import { Fanout } from './fanout.ts'
+import { GroupDelivery } from './group-delivery.ts'
 import type { LocalTable } from './local-table.ts'
+import type { OtherNodes } from './other-nodes.ts'
 import { Publication } from './publication.ts'
-import type { LocalTarget, Subscriber } from './subscriber.ts'
 import { TopicCache, type TopicSlot } from './topic-cache.ts'
 
 export interface RouterParts {
@@ -28,6 +33,10 @@ export interface RouterParts {
   /** Sub-brokers of plugins by name. */
   brokers: ReadonlyMap<string, SubBroker>
   node: string
+  /** The other nodes; left out where this one is alone. */
+  others?: OtherNodes
+  /** Chooses among a group's members on several nodes. */
+  random?: Random
   log: Logger
   /** An entry of a queue gave way or an insert found no room. */
   queueDropped(tenant: TenantId, inbox: InboxId, topic: string, qos: QoS): void
@@ -46,9 +55,12 @@ export class Router {
   readonly #parts: RouterParts
   readonly #topics = new TopicCache()
   readonly #stored = new Publication()
+  readonly #groups: GroupDelivery
 
   constructor(parts: RouterParts) {
     this.#parts = parts
+    const { table, node, others = null, random = systemRandom } = parts
+    this.#groups = new GroupDelivery({ table, node, others, random })
   }
 
   /** The routes of a topic given as bytes, or the reason code that refuses the topic. */
@@ -81,23 +93,17 @@ export class Router {
   fanout(entry: TopicEntry): Fanout {
     let fanout = entry.derived as Fanout | null
     if (fanout === null) {
-      fanout = new Fanout(entry, this.#parts.table, this.#parts.node)
+      fanout = new Fanout(entry, this.#parts.table, this.#parts.node, this.#parts.others)
       entry.derived = fanout
     }
     return fanout
   }
 
-  /** Sends to this node's transient subscribers. */
-  deliverLocal(publication: Publication, fanout: Fanout): void {
-    if (publication.qos !== 0 || publication.retain) {
-      const targets = fanout.targets
-      for (let i = 0; i < targets.length; i++) deliverTo(publication, targets[i]!)
-      return
-    }
-    if (fanout.plain3.length > 0) sendPlain(publication, fanout.plain3, 4)
-    if (fanout.plain5.length > 0) sendPlain(publication, fanout.plain5, 5)
-    const special = fanout.special
-    for (let i = 0; i < special.length; i++) deliverTo(publication, special[i]!)
+  /** QoS 0 without RETAIN where the fanout is `transientOnly`: nobody answers, so nobody waits. */
+  deliverTransient(publication: Publication, fanout: Fanout): void {
+    deliverLocal(publication, fanout)
+    const { remotes } = fanout
+    for (let i = 0; i < remotes.length; i++) remotes[i]!.send(publication)
   }
 
   /**
@@ -122,11 +128,23 @@ export class Router {
   #send(tenant: TenantId, publication: Publication, entry: TopicEntry, dedup: Repetition, waiter: Waiter): void {
     const fanout = this.fanout(entry)
     const again = dedup?.repeated ?? false
-    if (!again) this.deliverLocal(publication, fanout)
-    waiter.matched += fanout.targets.length
+    if (!again) {
+      deliverLocal(publication, fanout)
+      this.#sendToNodes(publication, fanout, waiter)
+    }
+    waiter.matched += fanout.targets.length + fanout.remotes.length
     if (publication.retain) this.#retain(tenant, publication, waiter)
-    if (!fanout.localOnly) this.#deliverBeyond(tenant, publication, entry, dedup, waiter)
+    if (!fanout.transientOnly) this.#deliverBeyond(tenant, publication, entry, dedup, waiter)
     waiter.close()
+  }
+
+  /** The answer to the publisher waits for room in the links' buffers, never for a node. */
+  #sendToNodes(publication: Publication, fanout: Fanout, waiter: Waiter): void {
+    const { remotes } = fanout
+    for (let i = 0; i < remotes.length; i++) {
+      const route = remotes[i]!
+      if (route.send(publication) === 'full') route.wait(publication.message(), waiter.expect())
+    }
   }
 
   #deliverBeyond(
@@ -143,8 +161,9 @@ export class Router {
     }
     const again = dedup?.repeated ?? false
     for (const group of entry.groups) {
-      if (!this.#deliverToGroup(tenant, publication, group, targets, again)) continue
-      waiter.matched++
+      const outcome = this.#groups.deliver(tenant, publication, group, again, () => waiter.expect())
+      if (outcome === 'taken') waiter.matched++
+      else if (outcome === 'inbox') targets.push(groupTarget(group, publication))
     }
     waiter.matched += targets.length
     if (targets.length > 0) this.#insert(tenant, publication, targets, dedup, entry, waiter)
@@ -158,25 +177,6 @@ export class Router {
         (error: unknown) => settle(error instanceof Error ? error : new Error(String(error))),
       )
     }
-  }
-
-  #deliverToGroup(
-    tenant: TenantId,
-    publication: Publication,
-    group: MatchedGroup,
-    targets: InsertTarget[],
-    again: boolean,
-  ): boolean {
-    let inbox: InsertTarget | null = null
-    for (const member of group.members) {
-      if (member.kind === 'inbox') inbox = groupTarget(member.inbox, member.incarnation, publication)
-    }
-    const local = this.#parts.table.group(tenant, group.group, group.filter, group.ordered)
-    // A transient member with room is online now; the group's inbox takes the rest.
-    const chosen = local && !again ? pickLocalMember(local, publication.publisher, inbox === null) : null
-    if (chosen !== null) deliverTo(publication, chosen)
-    else if (inbox !== null) targets.push(inbox)
-    return chosen !== null
   }
 
   #insert(
@@ -270,38 +270,6 @@ class Waiter {
 
 function ignore(): void {}
 
-function deliverTo(publication: Publication, target: LocalTarget): void {
-  if (target.noLocal && target.subscriber.clientId === publication.publisher) {
-    const reduced = withoutNoLocal(target)
-    if (reduced !== null) target.subscriber.deliver(publication, reduced)
-    return
-  }
-  target.subscriber.deliver(publication, target)
-}
-
-function sendPlain(publication: Publication, subscribers: readonly Subscriber[], version: 4 | 5): void {
-  const template = publication.template(version, false)
-  const size = template.end - template.start
-  for (let i = 0; i < subscribers.length; i++) {
-    sendQos0(subscribers[i]!, template.buffer, template.start, size, 1)
-    if (subscribers[i]!.streaming) subscribers[i]!.noteLive(publication.topic, publication.timestamp)
-  }
-}
-
-/** Appends `count` QoS 0 packets of `size` bytes in all, or drops them where the client is too slow. */
-export function sendQos0(subscriber: Subscriber, buffer: Buffer, start: number, size: number, count: number): void {
-  const output = subscriber.output
-  if (output.isFull(size, subscriber.outputBytesMax)) {
-    subscriber.dropped(count, 'slow-consumer')
-    return
-  }
-  if (size > subscriber.clientPacketBytesMax && count === 1) {
-    subscriber.dropped(1, 'too-large')
-    return
-  }
-  output.append(buffer, start, start + size)
-}
-
 const NO_IDS: readonly number[] = []
 
 function toInsertTarget(matched: MatchedInbox, publication: Publication): InsertTarget | null {
@@ -324,6 +292,9 @@ function toInsertTarget(matched: MatchedInbox, publication: Publication): Insert
   }
 }
 
-function groupTarget(inbox: InboxId, incarnation: number, publication: Publication): InsertTarget {
+function groupTarget(group: MatchedGroup, publication: Publication): InsertTarget {
+  const member = group.members.find((candidate) => candidate.kind === 'inbox')
+  assert(member?.kind === 'inbox', 'A group whose inbox is to take a message has one')
+  const { inbox, incarnation } = member
   return { inbox, incarnation, qos: publication.qos, retain: publication.retain, subscriptionIds: NO_IDS }
 }

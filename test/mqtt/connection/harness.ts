@@ -7,6 +7,7 @@ import { Store } from '../../../src/kv/store/store.ts'
 import { encodePacket, type Packet, type ProtocolVersion, type Publish } from '../../../src/mqtt/codec/index.ts'
 import { LocalTable, type MqttOptions, MqttServer, Router, SessionRoutes } from '../../../src/mqtt/index.ts'
 import type { ConnectionInfo } from '../../../src/mqtt/listener/index.ts'
+import type { OtherNodes } from '../../../src/mqtt/routing/other-nodes.ts'
 import {
   AuthGate,
   type AuthPlugin,
@@ -40,6 +41,7 @@ export interface HarnessOptions {
   options?: Partial<MqttOptions>
   settings?: Partial<TenantSettings>
   auth?: Partial<AuthPlugin>
+  others?: OtherNodes
 }
 
 /**
@@ -59,7 +61,7 @@ export class Harness {
   readonly server: MqttServer
   #clients = 0
 
-  constructor({ options = {}, settings = {}, auth = {} }: HarnessOptions = {}) {
+  constructor({ options = {}, settings = {}, auth = {}, others }: HarnessOptions = {}) {
     const { clock } = this
     const log = silentLogger
     const bus = new EventBus({ clock, logger: log })
@@ -82,6 +84,7 @@ export class Harness {
       settings: this.settings,
       brokers: new Map(),
       queueDropped: () => {},
+      ...(others === undefined ? {} : { others }),
     })
     const plugin: AuthPlugin = {
       name: 'test',

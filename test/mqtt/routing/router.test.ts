@@ -301,7 +301,7 @@ describe('local subscribers', () => {
     const entry = entryOf({ nodes: [{ node: 'n1', filters: ['x'] }] })
     const publication = new Publication()
     publication.fromMessage(messageOf({ publisher: 'publisher', timestamp: 12 }))
-    parts.router.deliverLocal(publication, parts.router.fanout(entry))
+    parts.router.deliverTransient(publication, parts.router.fanout(entry))
     for (const each of [three, four, five]) expect([each!.plain(), each!.delivered]).toEqual([['hello'], []])
     expect([special!.plain(), special!.delivered]).toEqual([[], ['hello q0 [3]']])
     expect(publisher!.delivered).toEqual([])

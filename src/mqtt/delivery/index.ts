@@ -1,0 +1,1 @@
+export { Deliveries, type DeliveriesOptions } from './deliveries.ts'
