@@ -5,6 +5,7 @@ import type { BrokerOptions } from './brokers/index.ts'
 import { compare } from './compare.ts'
 import { STAMP_BYTES } from './generator/codec.ts'
 import { durableTable, goals, goalTable } from './goals.ts'
+import { rangesCommands } from './kv/commands.ts'
 import { describeSpec, progressLine, resultText } from './report.ts'
 import { runOnce } from './run.ts'
 import { type BrokerName, brokerNames, completeSpec, type ScenarioName, type Spec, scenarioNames } from './spec.ts'
@@ -101,6 +102,8 @@ brokerOptions(program.command('goals'))
     process.stdout.write(`${text}\n`)
     writeJson(given, rows)
   })
+
+rangesCommands(program)
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 await program.parseAsync().catch((error: unknown) => {
