@@ -32,9 +32,9 @@ export async function throughput(options: ThroughputOptions, say: Say): Promise<
     await calls.call('begin', { ...LOAD, rate, inFlight, parts: ranges })
     say(`warms up for ${warmupMs / 1_000} s`)
     await delay(warmupMs)
-    const before = await fleet.figures()
+    const before = await figures(fleet)
     const measured = await calls.call('measure', { ms })
-    const after = await fleet.figures()
+    const after = await figures(fleet)
     const leaders = [...(await fleet.ranges()).values()].map((all) => all.filter(({ leads }) => leads).length)
     await calls.call('end', NOTHING)
     const each = (of: keyof typeof before) => (after[of] - before[of]) / measured.count
@@ -44,11 +44,19 @@ export async function throughput(options: ThroughputOptions, say: Say): Promise<
       cpuMicrosEach: round(each('cpuMicros')),
       syncsEach: round(each('syncs'), 4),
       batchesEach: round(each('batches'), 4),
+      entriesEach: round(each('entries'), 4),
       leaders: leaders.join('/'),
     }
   } finally {
     await fleet.end('stop')
   }
+}
+
+/** What all stores have done; log entries once, not on each replica. */
+async function figures(fleet: Fleet) {
+  const ranges = (await fleet.ranges()).get(fleet.stores[0]!)!
+  const entries = ranges.reduce((sum, { index }) => sum + index, 0)
+  return { ...(await fleet.figures()), entries }
 }
 
 export interface FailureOptions extends FleetOptions {
