@@ -26,6 +26,16 @@ export class ElectionTimer {
     this.#timeoutTicks = this.#limits.electionTicks + this.#random.below(this.#limits.electionTicks)
   }
 
+  /** A campaign begins. Where the leader's host is suspected, the next one follows soon, should nobody win this one. */
+  campaign(): void {
+    const suspected = this.#suspected
+    this.reset()
+    if (!suspected) return
+    const { suspectTicksMax } = this.#limits
+    this.#timeoutTicks = Math.min(this.#timeoutTicks, suspectTicksMax + this.#random.below(2 * suspectTicksMax))
+    this.#suspected = true
+  }
+
   heard(): void {
     if (this.#suspected) this.reset()
     else this.#elapsedTicks = 0

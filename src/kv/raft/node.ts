@@ -159,7 +159,7 @@ export class RaftNode {
     if (this.#leader !== null) {
       if (!this.#leader.tick()) this.#becomeFollower(replica.term, null)
     } else if (replica.timer.tick()) {
-      replica.timer.reset()
+      replica.timer.campaign()
       this.#startCampaign(true, false)
     }
   }
@@ -286,7 +286,7 @@ export class RaftNode {
     }
     replica.role = pre ? 'pre-candidate' : 'candidate'
     replica.leader = null
-    replica.timer.reset()
+    replica.timer.campaign()
     this.#campaign = new Campaign(pre, pre ? replica.term + 1 : replica.term, transfer)
     requestVotes(replica, this.#campaign)
     if (!pre) return
