@@ -47,6 +47,8 @@ export class Lane<Command, Response> {
   lastError: Error | null = null
   /** True while a retry waits for its time. */
   waiting = false
+  /** This attempt has waited: where its error names another leader, that one is asked at once. */
+  waited = false
   /** In the client's list of lanes to flush. */
   dirty = false
   /** When the last progress was made, or the wait for it began. Monotonic, in milliseconds. */

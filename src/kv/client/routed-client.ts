@@ -31,7 +31,7 @@ export interface ClientLimits {
   deadlineMs: number
   /** Silence after which unanswered batches are sent again, in milliseconds. Default 1,000. */
   attemptMs: number
-  /** First and longest wait before a retry, in milliseconds; doubled by each failure. Default 5 and 500. */
+  /** First and longest wait before a retry, in milliseconds; doubled by each failure. Default 5 and 250. */
   backoffMsMin: number
   backoffMsMax: number
   /** Most commands and bytes under way for a range: beyond, OVERLOADED. Default 65,536 and 64 MiB. */
@@ -46,7 +46,7 @@ export const CLIENT_LIMITS: ClientLimits = {
   deadlineMs: 10_000,
   attemptMs: 1_000,
   backoffMsMin: 5,
-  backoffMsMax: 500,
+  backoffMsMax: 250,
   commandsMax: 65_536,
   bytesMax: 64 * 1024 * 1024,
   batchCommandsMax: 4_096,
@@ -276,7 +276,9 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     if (lane.length === 0) return
     lane.failures++
     lane.progressMs = this.#now()
-    if (learned && lane.failures <= 3) {
+    // Two that name each other would send it around without a pause.
+    if (learned && (lane.failures <= 3 || lane.waited)) {
+      lane.waited = false
       this.#markDirty(lane)
       return
     }
@@ -284,6 +286,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     lane.waiting = true
     this.#options.clock.after(this.#backoffMs(lane.failures), () => {
       lane.waiting = false
+      lane.waited = true
       lane.progressMs = this.#now()
       this.#markDirty(lane)
     })

@@ -41,9 +41,14 @@ interface Served {
 export class RangeCalls {
   readonly #peers: Peers
   readonly #served = new Map<ServiceName, Served>()
+  /** Calls without an answer, by store. */
+  readonly #waiting = new Map<string, Set<() => void>>()
 
   constructor(peers: Peers) {
     this.#peers = peers
+    peers.watchLinks((node, kind, state) => {
+      if (kind === PROPOSE.kind && state === 'waiting') this.#broke(node)
+    })
     peers.handleRequests(PROPOSE, (frame, call) => this.#answer(call, () => this.#propose(frame, call)))
     peers.handleRequests(QUERY, (frame, call) => this.#answer(call, () => this.#query(frame, call)))
   }
@@ -104,8 +109,15 @@ export class RangeCalls {
     decode: (bytes: Uint8Array) => Value,
     answer: (error: BrokerError | null, value: Value | null) => void,
   ): void {
+    // Who asks can tell what was applied from what was not, and finds another leader sooner than a link heals.
+    if (this.#peers.linkState(store as HostId, channel.kind) === 'waiting') {
+      setImmediate(() => answer(broken(store), null))
+      return
+    }
+    const waiting = this.#waitingFor(store)
     const options = { deadlineMs: CALL_MS_MAX }
-    this.#peers.request(store as HostId, channel, frame, options, (error, bytes) => {
+    const pending = this.#peers.request(store as HostId, channel, frame, options, (error, bytes) => {
+      if (!waiting.delete(breaks)) return
       if (error !== null || bytes === null) return answer(error ?? unreadable(), null)
       let value: Value
       try {
@@ -115,6 +127,28 @@ export class RangeCalls {
       }
       answer(null, value)
     })
+    const breaks = () => {
+      pending.cancel()
+      answer(broken(store), null)
+    }
+    waiting.add(breaks)
+  }
+
+  #waitingFor(store: string): Set<() => void> {
+    let waiting = this.#waiting.get(store)
+    if (waiting === undefined) {
+      waiting = new Set()
+      this.#waiting.set(store, waiting)
+    }
+    return waiting
+  }
+
+  #broke(store: string): void {
+    const waiting = this.#waiting.get(store)
+    if (waiting === undefined) return
+    const all = [...waiting]
+    waiting.clear()
+    for (const breaks of all) breaks()
   }
 
   #propose(frame: Uint8Array, call: IncomingCall<Uint8Array>): void {
@@ -150,6 +184,10 @@ export class RangeCalls {
       call.fail(error instanceof BrokerError ? error : failed)
     }
   }
+}
+
+function broken(store: string): BrokerError {
+  return new BrokerError('UNAVAILABLE', `The connection to store "${store}" is broken`)
 }
 
 function unreadable(cause?: unknown): BrokerError {

@@ -34,7 +34,7 @@ export class StoreLinks {
     this.#peers = peers
   }
 
-  /** From now on what comes in goes to `store`. */
+  /** From now on what comes in goes to `store`; a connection that breaks is a reason to look for other leaders. */
   attach(store: Store): void {
     const received = (from: HostId, frame: Uint8Array) => {
       let packets: Packet[]
@@ -48,6 +48,9 @@ export class StoreLinks {
     }
     this.#peers.handleMessages(RAFT, { received })
     this.#peers.handleMessages(SNAPSHOT, { received })
+    this.#peers.watchLinks((node, kind, state) => {
+      if (kind === 'raft' && state === 'waiting') store.suspect(node)
+    })
   }
 
   /** The store's way out: see {@link StoreOptions.send}. */

@@ -128,6 +128,13 @@ export class Group {
     this.#raft.step(input)
   }
 
+  /** The store may be dead: where the leader is there, another one is looked for soon. True where it is. */
+  suspect(store: string): boolean {
+    if (this.#leader === null || this.leads || this.leaderStore !== store) return false
+    this.#raft.step({ type: 'suspect', id: this.#leader })
+    return true
+  }
+
   /** Nobody else could lead, so a sole voter waits for no timeout; true where it has just asked itself. */
   elect(): boolean {
     if (!this.sole || this.#role !== 'follower') return false

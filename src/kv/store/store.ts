@@ -222,6 +222,17 @@ export class Store implements MetricSource {
   }
 
   /**
+   * A hint: another store may be dead, as its connection broke or gossip suspects it. Ranges that it leads look for
+   * another leader soon, unless it is heard again.
+   */
+  suspect(store: string): void {
+    if (this.#state !== 'open') return
+    for (const service of this.#services.values()) {
+      for (const host of service.replicas()) if (host.group.suspect(store)) this.#wake(host)
+    }
+  }
+
+  /**
    * Changes who the replicas of a range are, which this store must lead. New voters must have been learners that have
    * caught up. Settled when the change is committed; where it took more than one voter, the group leaves the configuration
    * between by itself.

@@ -4,6 +4,7 @@ import type { HostId } from '../../../src/base/ids.ts'
 import { silentLogger } from '../../../src/base/logging.ts'
 import type { RangeClient } from '../../../src/kv/client/client.ts'
 import { RoutedClient } from '../../../src/kv/client/routed-client.ts'
+import type { RangeTransport } from '../../../src/kv/client/transport.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
 import type { Message } from '../../../src/kv/raft/index.ts'
 import type { RangeDescriptor } from '../../../src/kv/range/coprocessor.ts'
@@ -24,6 +25,7 @@ interface Node {
   rpc: Rpc
   store: Store
   observer: ToyObserver
+  transport: RangeTransport<ToyCommand, ToyResponse, ToyQuery, string | null>
   client: Client
 }
 
@@ -39,7 +41,7 @@ async function stop({ store, rpc, client }: Node): Promise<void> {
 }
 
 /** Stores on real links; time is real, so elections are short. */
-async function start(name: string, founders: readonly string[]): Promise<Node> {
+async function start(name: string, founders: readonly string[], electionTicks = 4): Promise<Node> {
   const common = { clock: systemClock, random: systemRandom, log: silentLogger }
   const rpc = await startRpc({
     ...{ cluster: 'test', node: name as HostId, incarnation: 1, host: '127.0.0.1', port: 0 },
@@ -48,7 +50,7 @@ async function start(name: string, founders: readonly string[]): Promise<Node> {
   const links = new StoreLinks(rpc.peers)
   const store = new Store({
     ...{ engine: new MemoryEngine(), storeId: name, send: links.send, ...common },
-    raftLimits: { electionTicks: 4, heartbeatTicks: 1 },
+    raftLimits: { electionTicks, heartbeatTicks: 1 },
   })
   links.attach(store)
   const observer = new ToyObserver()
@@ -59,7 +61,7 @@ async function start(name: string, founders: readonly string[]): Promise<Node> {
   const told = () => open.flatMap((node) => node.store.ranges().map(({ descriptor }) => descriptor))
   const transport = new RangeCalls(rpc.peers).join('inbox', local, codec, told)
   const client: Client = new RoutedClient({ service: 'inbox', transport, incarnation: `${name}-1`, ...common })
-  const node = { name: name as HostId, rpc, store, observer, client }
+  const node = { name: name as HostId, rpc, store, observer, transport, client }
   for (const other of open) {
     other.rpc.peers.join({ node: node.name, address: `127.0.0.1:${rpc.port}` })
     rpc.peers.join({ node: other.name, address: `127.0.0.1:${other.rpc.port}` })
@@ -107,6 +109,38 @@ describe('stores on real links', () => {
     await stop(leader)
     expect((await append(open[0]!.client, 'a', 'y'))?.length).toBe(2)
     expect(await open[1]!.client.query(bytes('ka'), { key: 'a' })).toBe('x y')
+  })
+
+  test('a broken connection to the leader is reason enough to elect another one', async () => {
+    const founders = ['s1', 's2', 's3']
+    // The first one leads; the others would wait for a minute and more, were it not suspected.
+    for (const name of founders) await start(name, founders, name === 's1' ? 4 : 600)
+    const [first, ...others] = open
+    await append(first!.client, 'a', 'x')
+    expect(await others[0]!.client.query(bytes('ka'), { key: 'a' })).toBe('x')
+    open.shift()
+    await stop(first!)
+    expect((await append(others[0]!.client, 'a', 'y'))?.length).toBe(2)
+  })
+
+  test('a call under way fails when its connection breaks, and the next ones at once', async () => {
+    const node = await start('s1', ['s1'])
+    const other = await start('s2', ['s1'])
+    await append(other.client, 'a', 'x')
+    const [range] = node.store.ranges()
+    const ask = () =>
+      new Promise<string>((resolve) => {
+        const query = { range: range!.descriptor.id, epochVersion: 1, key: bytes('ka'), query: { key: 'a' } }
+        other.transport.query('s1', { ...query, linearizable: true }, (error) => resolve(error?.code ?? 'ok'))
+      })
+    expect(await ask()).toBe('ok')
+    // Nobody there answers any more, and the connection is still there.
+    node.store.abandon()
+    const asked = ask()
+    await new Promise((resolve) => setImmediate(resolve))
+    node.rpc.close()
+    expect(await asked).toBe('UNAVAILABLE')
+    expect(await ask()).toBe('UNAVAILABLE')
   })
 
   test('what cannot be read is an error for its caller alone, and counted', async () => {
