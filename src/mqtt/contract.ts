@@ -11,6 +11,7 @@ export type MqttParts = Pick<
   | 'inbox'
   | 'retain'
   | 'routes'
+  | 'clients'
   | 'auth'
   | 'balancer'
   | 'settings'

@@ -23,6 +23,12 @@ export interface AttachRefusal {
 /** Nobody is there any more to be told: the session stays with whoever came later. */
 const GONE: AttachRefusal = { reasonCode: REASON.UNSPECIFIED_ERROR, reason: 'The client left' }
 
+/** On another node, while this one was not answered yet [MQTT-3.1.4-3]. */
+const TAKEN_OVER: AttachRefusal = {
+  reasonCode: REASON.SESSION_TAKEN_OVER,
+  reason: 'A later connection took the session over',
+}
+
 /**
  * Makes a connection the owner of its session: the older connection of the client id is gone, what the inbox service
  * must know is committed, when this resolves. Never rejects.
@@ -46,6 +52,7 @@ export async function attach(
     if (refusal !== null) return refusal
     const older = front.registry.claim(connection.tenant, agreement.clientId, who)
     if (older !== null) await older
+    if (!(await isLatest(front, connection, who, agreement))) return TAKEN_OVER
     return await attachSession(front, connection, agreement, connect)
   } catch (error) {
     front.log.warn(
@@ -54,6 +61,18 @@ export async function attach(
     )
     return { reasonCode: REASON.SERVER_UNAVAILABLE, reason: 'The session is not available now' }
   }
+}
+
+/** Waits until the older connection of the client id is gone wherever in the cluster it is; false where this is older. */
+async function isLatest(
+  front: FrontEnd,
+  connection: Connection,
+  who: Registered,
+  agreement: Agreement,
+): Promise<boolean> {
+  if (front.clients === undefined || connection.session.state === 'closed') return true
+  const time = front.hlc.next(front.clock.now())
+  return front.clients.claim(connection.tenant, agreement.clientId, who, time)
 }
 
 async function judge(

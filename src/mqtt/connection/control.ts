@@ -357,12 +357,14 @@ export class Control implements Registered {
     const { tenant, clientId, session } = this.#connection
     if (this.#attaching !== null) {
       // The client left while its session was attached: it is given up again.
+      this.#front.clients?.abandon(this)
       const outcome = await this.#attaching
       if (!('reasonCode' in outcome)) this.owner = outcome.owner
     }
     if (unanswered > 0) await this.#settle()
     if (this.owner !== null) await this.#detach(effect.detach)
     if (session.agreement !== null) this.#front.registry.release(tenant, clientId, this)
+    this.#front.clients?.release(this)
     this.onGone?.()
   }
 

@@ -6,6 +6,7 @@ import type { Dist } from '../../dist/index.ts'
 import type { Inbox } from '../../inbox/index.ts'
 import type { AuthGate, BalancerPlugin, EventBus, FlapGuard, SettingsSource } from '../../plugin/index.ts'
 import type { Retain } from '../../retain/index.ts'
+import type { ClusterClients } from '../registry/index.ts'
 import type { LocalTable } from '../routing/local-table.ts'
 import type { Router } from '../routing/router.ts'
 import type { AttachRefusal } from './attach.ts'
@@ -25,6 +26,8 @@ export interface FrontEnd {
   retain: Retain
   routes: SessionRoutes
   registry: Registry
+  /** Connections of the other nodes; left out where this one is alone. */
+  clients?: ClusterClients
   auth: AuthGate
   balancer: BalancerPlugin
   flapping: FlapGuard

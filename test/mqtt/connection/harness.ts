@@ -7,6 +7,7 @@ import { Store } from '../../../src/kv/store/store.ts'
 import { encodePacket, type Packet, type ProtocolVersion, type Publish } from '../../../src/mqtt/codec/index.ts'
 import { LocalTable, type MqttOptions, MqttServer, Router, SessionRoutes } from '../../../src/mqtt/index.ts'
 import type { ConnectionInfo } from '../../../src/mqtt/listener/index.ts'
+import type { ClusterClients } from '../../../src/mqtt/registry/index.ts'
 import type { OtherNodes } from '../../../src/mqtt/routing/other-nodes.ts'
 import {
   AuthGate,
@@ -42,6 +43,7 @@ export interface HarnessOptions {
   settings?: Partial<TenantSettings>
   auth?: Partial<AuthPlugin>
   others?: OtherNodes
+  clients?: ClusterClients
 }
 
 /**
@@ -61,7 +63,7 @@ export class Harness {
   readonly server: MqttServer
   #clients = 0
 
-  constructor({ options = {}, settings = {}, auth = {}, others }: HarnessOptions = {}) {
+  constructor({ options = {}, settings = {}, auth = {}, others, clients }: HarnessOptions = {}) {
     const { clock } = this
     const log = silentLogger
     const bus = new EventBus({ clock, logger: log })
@@ -104,6 +106,7 @@ export class Harness {
         settings: this.settings,
         events: bus,
         hlc: new HybridClock(),
+        ...(clients === undefined ? {} : { clients }),
       },
       { ...OPTIONS, ...options },
     )

@@ -1,0 +1,1 @@
+export { type ClaimedConnection, Clients, type ClientsOptions, type ClusterClients } from './clients.ts'
