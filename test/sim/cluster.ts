@@ -31,6 +31,8 @@ export interface ClusterOptions<Command, Response, Query, Answer, Effect> {
   clientDatagrams?: boolean
   /** A store is about to start on its disk: it may be given another view of it. */
   starting?: (store: string, engine: SimulatedEngine) => Engine
+  /** A store's disk failed. Default: the run fails. */
+  fatal?: (store: string, error: Error) => void
   /** Sees what stores send. */
   sending?: (from: string, to: string, packets: readonly Packet[]) => void
 }
@@ -99,7 +101,7 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
       engine: this.#options.starting?.(name, engine) ?? engine,
       ...{ clock: machine.clock(), defer: machine.defer(), random: world.random, storeId: name },
       log: silentLogger,
-      fatal: (error) => world.fail(error),
+      fatal: (error) => (this.#options.fatal ?? ((_, cause) => world.fail(cause)))(name, error),
       send: (to, packets) => this.#send(name, to, packets),
       ...extra,
     })

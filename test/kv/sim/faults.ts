@@ -1,0 +1,286 @@
+import type { Random } from '../../../src/base/clock.ts'
+import { bytes, text } from './logic.ts'
+import { anyChange, repair } from './members.ts'
+import { type Fault, LETTERS, oneOf, type Plan } from './plan.ts'
+import type { StoreWorld } from './store-world.ts'
+
+const REPAIR_MS = 400
+const ignore = (): void => {}
+
+/** Does to the stores what the plan says, until it is told to stop; then undoes what can be undone. */
+export class Faults {
+  readonly counts: Partial<Record<Fault, number>> = {}
+  readonly #plan: Plan
+  readonly #it: StoreWorld
+  readonly #random: Random
+  #calm = false
+
+  constructor(plan: Plan, it: StoreWorld) {
+    this.#plan = plan
+    this.#it = it
+    this.#random = it.world.random
+    for (const [fault, meanMs] of Object.entries(plan.meanMs)) this.#every(fault as Fault, meanMs)
+    it.diskFailed = (store) => this.#dies(store, 1_000)
+    this.#repairAll()
+  }
+
+  /** Nothing bad from now on; what is broken is mended, but for stores that `stayDead`. */
+  calm(stayDead: readonly string[]): void {
+    this.#calm = true
+    const { cluster, world, stores } = this.#it
+    world.network.heal()
+    Object.assign(world.network.options, { lossPercent: 0, duplicatePercent: 0, delayMsMax: 5 })
+    for (const store of stores) {
+      const machine = cluster.machine(store)
+      machine.resume()
+      machine.skewMs = 0
+      machine.writeMsMax = 5
+      if (stayDead.includes(store)) cluster.crash(store)
+      else this.#start(store)
+    }
+  }
+
+  /** As many as may be dead without a range being without its majority. */
+  minority(): string[] {
+    const { minorityStaysDead, meanMs } = this.#plan
+    // While changes of the groups may be under way nobody knows who is needed.
+    if (!minorityStaysDead || meanMs.membership !== undefined || meanMs['wiped disk'] !== undefined) return []
+    const dead: string[] = []
+    for (const store of [...this.#it.stores].sort(() => this.#random.float() - 0.5)) {
+      const without = [...dead, store]
+      const enough = this.#it.descriptors.latest.every(({ replicas }) => {
+        const voters = replicas.filter(({ role }) => role === 'voter')
+        return voters.filter((each) => !without.includes(each.store)).length * 2 > voters.length
+      })
+      if (enough) dead.push(store)
+    }
+    return dead
+  }
+
+  #every(fault: Fault, meanMs: number): void {
+    this.#it.world.clock.after(this.#random.float() * meanMs * 2, () => {
+      if (this.#calm) return
+      if (this.#strike(fault)) this.counts[fault] = (this.counts[fault] ?? 0) + 1
+      this.#every(fault, meanMs)
+    })
+  }
+
+  #for(meanMs: number, undo: () => void): void {
+    this.#it.world.clock.after(50 + this.#random.float() * meanMs * 2, () => {
+      if (!this.#calm) undo()
+    })
+  }
+
+  /** False where it could not be done now. */
+  #strike(fault: Fault): boolean {
+    switch (fault) {
+      case 'crash':
+        return this.#dies(this.#any(), 2_000)
+      case 'power loss':
+        for (const store of this.#it.stores) this.#dies(store, 700)
+        return true
+      case 'symmetric partition':
+        return this.#cut(this.#halves())
+      case 'asymmetric partition':
+        return this.#cut(this.#halves().filter((_, i) => i % 2 === 0))
+      case 'partial partition':
+        return this.#cut(this.#halves().filter(([a, b]) => a < b === this.#random.below(3) > 0))
+      case 'flapping partition':
+        return this.#flap(this.#halves(), 3 + this.#random.below(6))
+      case 'bad network':
+        return this.#badNetwork()
+      case 'slow disk':
+        return this.#slowDisk()
+      case 'hung disk':
+        return this.#hang()
+      case 'failed disk':
+        return this.#failDisk()
+      case 'wiped disk':
+        return this.#wipe()
+      case 'pause':
+        return this.#pause()
+      case 'clock jump':
+        return this.#jump()
+      case 'membership':
+        return this.#change()
+      case 'split':
+        return this.#split()
+      case 'transfer':
+        return this.#transfer()
+      default:
+        this.#it.clients.restart()
+        return true
+    }
+  }
+
+  #any(): string {
+    return oneOf(this.#random, this.#it.stores)
+  }
+
+  #start(store: string): void {
+    const { cluster, retired } = this.#it
+    if (!retired.has(store)) cluster.start(store)
+  }
+
+  #dies(store: string, awayMs: number): boolean {
+    const { cluster, world } = this.#it
+    if (!cluster.up.includes(store)) return false
+    cluster.crash(store)
+    world.clock.after(this.#random.float() * awayMs * 2, () => {
+      if (!this.#calm) this.#start(store)
+    })
+    return true
+  }
+
+  /** All ways between two parts of the world, in both directions, clients too. */
+  #halves(): [string, string][] {
+    const { stores, clientNames } = this.#it
+    const everybody = [...stores, ...clientNames.slice(-this.#plan.clients)]
+    const left = everybody.filter(() => this.#random.below(2) === 0)
+    const right = everybody.filter((each) => !left.includes(each))
+    return left.flatMap((a) => right.flatMap((b): [string, string][] => [[a, b], [b, a]]))
+  }
+
+  #cut(ways: readonly [string, string][]): boolean {
+    const { network } = this.#it.world
+    for (const [a, b] of ways) network.cut(a, b)
+    this.#for(2_500, () => {
+      for (const [a, b] of ways) network.join(a, b)
+    })
+    return ways.length > 0
+  }
+
+  #flap(ways: readonly [string, string][], times: number): boolean {
+    const { network } = this.#it.world
+    for (const [a, b] of ways) {
+      if (times % 2 === 0) network.join(a, b)
+      else network.cut(a, b)
+    }
+    if (times > 0) this.#for(400, () => void this.#flap(ways, times - 1))
+    else for (const [a, b] of ways) network.join(a, b)
+    return ways.length > 0
+  }
+
+  #badNetwork(): boolean {
+    const { options } = this.#it.world.network
+    const { lossPercent, duplicatePercent, delayMsMax } = this.#plan
+    Object.assign(options, {
+      lossPercent: this.#random.below(30),
+      duplicatePercent: this.#random.below(30),
+      delayMsMax: 20 + this.#random.below(600),
+    })
+    this.#for(1_500, () => Object.assign(options, { lossPercent, duplicatePercent, delayMsMax }))
+    return true
+  }
+
+  #slowDisk(): boolean {
+    const machine = this.#it.cluster.machine(this.#any())
+    machine.writeMsMax = 30 + this.#random.below(600)
+    this.#for(2_000, () => {
+      machine.writeMsMax = 5
+    })
+    return true
+  }
+
+  #hang(): boolean {
+    const store = this.#any()
+    const { cluster } = this.#it
+    if (!cluster.up.includes(store)) return false
+    const engine = cluster.engine(store)
+    engine.hang()
+    this.#it.world.clock.after(this.#random.float() * 5_000, () => engine.resume())
+    return true
+  }
+
+  /** The next write fails: the store ends, as a process that cannot know what its disk holds. */
+  #failDisk(): boolean {
+    const store = this.#any()
+    const { cluster } = this.#it
+    if (!cluster.up.includes(store) || cluster.machine(store).paused) return false
+    cluster.engine(store).failNext()
+    return true
+  }
+
+  /** Only where every range has three voters, and all disks lost before are replaced: else nothing could mend it. */
+  #wipe(): boolean {
+    const { descriptors, retired, stores } = this.#it
+    for (const { replicas } of descriptors.latest) {
+      if (replicas.filter(({ role }) => role === 'voter').length < 3) return false
+      if (replicas.some(({ store }) => retired.has(store))) return false
+    }
+    if (stores.length < 3) return false
+    this.#it.loseDisk(this.#any())
+    this.#it.addStore()
+    return true
+  }
+
+  #pause(): boolean {
+    const machine = this.#it.cluster.machine(this.#any())
+    machine.pause()
+    this.#for(2_000, () => machine.resume())
+    return true
+  }
+
+  #jump(): boolean {
+    const span = oneOf(this.#random, [1_000, 60_000, 7_200_000])
+    this.#it.cluster.machine(this.#any()).skewMs = Math.floor((this.#random.float() - 0.5) * span)
+    return true
+  }
+
+  #change(): boolean {
+    const led = this.#led()
+    if (led === null) return false
+    const changes = anyChange(led.descriptor, this.#it.stores, this.#random)
+    if (changes === null) return false
+    this.#it.cluster.store(led.store).change(led.descriptor.id, changes).catch(ignore)
+    return true
+  }
+
+  #transfer(): boolean {
+    const led = this.#led()
+    if (led === null) return false
+    const others = led.descriptor.replicas.filter(({ store, role }) => store !== led.store && role === 'voter')
+    if (others.length === 0) return false
+    this.#it.cluster.store(led.store).transfer(led.descriptor.id, oneOf(this.#random, others).store).catch(ignore)
+    return true
+  }
+
+  /** Before a letter's keys, or between them. */
+  #split(): boolean {
+    const key = bytes(`${oneOf(this.#random, [...LETTERS])}${oneOf(this.#random, ['', '', 'm'])}`)
+    const range = this.#it.descriptors.latest.find(
+      ({ start, end }) =>
+        (start === undefined || text(start) < text(key)) && (end === undefined || text(key) < text(end)),
+    )
+    const leader = range === undefined ? null : this.#it.cluster.leader(range.id)
+    if (leader === null) return false
+    this.#it.cluster.store(leader).split('inbox', key).catch(ignore)
+    return true
+  }
+
+  /** A range, and who believes to lead it. */
+  #led() {
+    const { descriptors, cluster } = this.#it
+    const { id } = oneOf(this.#random, descriptors.latest)
+    const store = cluster.leader(id)
+    if (store === null) return null
+    const found = cluster.store(store).ranges().find((each) => each.descriptor.id === id)
+    return found === undefined ? null : { store, descriptor: found.descriptor }
+  }
+
+  /** What a balancer does about disks that are lost; in calm too. */
+  #repairAll(): void {
+    const { world, cluster, retired, descriptors, stores } = this.#it
+    world.clock.after(REPAIR_MS, () => {
+      if (retired.size > 0) {
+        for (const { id } of descriptors.latest) {
+          const store = cluster.leader(id)
+          const range = store === null ? undefined : cluster.store(store).ranges().find((each) => each.descriptor.id === id)
+          const changes = range === undefined ? null : repair(range.descriptor, retired, stores)
+          if (changes !== null) cluster.store(store!).change(id, changes).catch(ignore)
+        }
+      }
+      this.#repairAll()
+    })
+  }
+}

@@ -1,0 +1,105 @@
+import { type Random, seededRandom } from '../../../src/base/clock.ts'
+
+/** What can go wrong, or be done, while clients go on. */
+export const FAULTS = [
+  'crash',
+  'power loss',
+  'symmetric partition',
+  'asymmetric partition',
+  'partial partition',
+  'flapping partition',
+  'bad network',
+  'slow disk',
+  'hung disk',
+  'failed disk',
+  'wiped disk',
+  'pause',
+  'clock jump',
+  'membership',
+  'split',
+  'transfer',
+  'client restart',
+] as const
+export type Fault = (typeof FAULTS)[number]
+
+/** One run, decided by its seed. */
+export interface Plan {
+  seed: number
+  stores: number
+  /** The stores on which the service begins. */
+  voters: number
+  splits: readonly string[]
+  clients: number
+  durationMs: number
+  /** Mean time between two of a kind; absent = never. */
+  meanMs: Partial<Record<Fault, number>>
+  lossPercent: number
+  duplicatePercent: number
+  delayMsMax: number
+  /** Packets cross as bytes. */
+  codec: boolean
+  /** What clients say and hear may be lost, doubled and overtaken. */
+  clientDatagrams: boolean
+  /** Of a log, beyond what is needed. */
+  logBytes: number
+  /** Most of the timers of Raft as shipped, or faster ones. */
+  quick: boolean
+  /** When all is healed, as many as may stay dead do at first. */
+  minorityStaysDead: boolean
+}
+
+/** Mean times where a fault is in the plan at all, in ms of simulated time. */
+const MEANS: Record<Fault, number> = {
+  crash: 4_000,
+  'power loss': 15_000,
+  'symmetric partition': 6_000,
+  'asymmetric partition': 7_000,
+  'partial partition': 7_000,
+  'flapping partition': 10_000,
+  'bad network': 7_000,
+  'slow disk': 7_000,
+  'hung disk': 8_000,
+  'failed disk': 12_000,
+  'wiped disk': 12_000,
+  pause: 6_000,
+  'clock jump': 5_000,
+  membership: 1_500,
+  split: 3_000,
+  transfer: 2_500,
+  'client restart': 8_000,
+}
+/** Of faults that each plan has. */
+const SHARE = 0.55
+
+export const LETTERS = 'abcdefgh'
+
+export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
+  const random = seededRandom(seed * 7_919 + 17)
+  const chance = (share: number) => random.float() < share
+  const stores = given.stores ?? 3 + random.below(5)
+  const voters = oneOf(random, stores >= 5 ? [1, 3, 3, 5] : [1, 3, 3])
+  const meanMs: Partial<Record<Fault, number>> = {}
+  for (const fault of FAULTS) if (chance(SHARE)) meanMs[fault] = MEANS[fault] * (0.5 + random.float())
+  const calmsDown = chance(0.3)
+  if (calmsDown) delete meanMs.membership
+  return {
+    ...{ seed, stores, voters: Math.min(voters, stores) },
+    splits: [...LETTERS].slice(1).filter(() => chance(0.35)),
+    clients: 2 + random.below(2),
+    durationMs: 12_000 + random.below(12_000),
+    meanMs,
+    lossPercent: chance(0.5) ? random.below(8) : 0,
+    duplicatePercent: chance(0.5) ? random.below(8) : 0,
+    delayMsMax: oneOf(random, [2, 5, 20, 60]),
+    codec: chance(0.5),
+    clientDatagrams: chance(0.4),
+    logBytes: oneOf(random, [1_000, 5_000, 20_000, 1 << 20]),
+    quick: chance(0.5),
+    minorityStaysDead: calmsDown || chance(0.3),
+    ...given,
+  }
+}
+
+export function oneOf<Item>(random: Random, items: readonly Item[]): Item {
+  return items[random.below(items.length)]!
+}

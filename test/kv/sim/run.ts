@@ -1,0 +1,54 @@
+import { Faults } from './faults.ts'
+import { type Plan, planOf } from './plan.ts'
+import { StoreWorld } from './store-world.ts'
+import { Violation } from './violation.ts'
+
+/** A healed majority answers a write to every range within this, in ms of simulated time. */
+const PROGRESS_MS_MAX = 20_000
+/** After that, all replicas are the same within this. */
+const CONVERGE_MS_MAX = 60_000
+
+export interface RunOptions extends Partial<Plan> {
+  staleReads?: boolean
+}
+
+/** What happened in a run, by name. */
+export type Counts = Record<string, number>
+
+/** One run from its seed: faults and clients, then calm. Throws at the first broken promise. */
+export async function run(seed: number, options: RunOptions = {}): Promise<Counts> {
+  const { staleReads = false, ...given } = options
+  const plan = planOf(seed, given)
+  const it = new StoreWorld(plan, staleReads)
+  const faults = new Faults(plan, it)
+  await it.world.run(plan.durationMs)
+  const dead = faults.minority()
+  faults.calm(dead)
+  let answered = false
+  it.clients.probe(() => {
+    answered = true
+  })
+  await within(it, PROGRESS_MS_MAX, 'A healed majority makes progress', () => (answered ? null : 'not every list answers'))
+  it.clients.stop()
+  faults.calm([])
+  await within(it, CONVERGE_MS_MAX, 'All replicas become the same', () =>
+    it.clients.underWay > 0 ? `${it.clients.underWay} calls are under way` : it.difference(),
+  )
+  const keys = it.checkEnd()
+  it.clients.check((key) => keys.get(key) ?? '')
+  return { ...it.counts, ...faults.counts, simulatedMs: Math.round(it.world.elapsedMs) }
+}
+
+const LOOK_MS = 100
+
+/** Waits until nothing is missing; looks now and then. */
+async function within(it: StoreWorld, ms: number, promise: string, missing: () => string | null): Promise<void> {
+  const { world } = it
+  const endMs = world.elapsedMs + ms
+  for (;;) {
+    await world.run(LOOK_MS)
+    const what = missing()
+    if (what === null) return
+    if (world.elapsedMs > endMs) throw new Violation(`${promise} within ${ms} ms: ${what}`)
+  }
+}
