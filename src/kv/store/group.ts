@@ -43,6 +43,8 @@ export class Group {
   readonly replica: number
   readonly log: RangeLog
   nextReplica: number
+  /** Somebody sent it a message since this was last set to false. */
+  heard = false
   readonly #raft: RaftNode
   readonly #stores = new Map<number, string>()
   readonly #asked = new Map<number, (asked: Asked) => void>()
@@ -121,6 +123,7 @@ export class Group {
 
   /** Where a message came from is where its sender is, also before this replica knows the group. */
   heardFrom(replica: number, store: string): void {
+    this.heard = true
     if (!this.#stores.has(replica)) this.#stores.set(replica, store)
   }
 

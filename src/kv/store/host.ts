@@ -26,6 +26,8 @@ import type { Service } from './service.ts'
 export interface Hosted {
   readonly id: string
   readonly service: ServiceName
+  /** As it was last known here. */
+  readonly descriptor: RangeDescriptor
   readonly group: Group
   readonly halted: string | null
   readonly queued: number

@@ -5,7 +5,7 @@ import type { SnapshotMessage } from '../snapshot/index.ts'
 /** What stores say to each other. Each may be lost, late, or come twice. */
 export type Packet =
   | { type: 'raft'; range: string; message: Message }
-  /** There is no such replica here: whose is it? */
+  /** There is no such replica here: whose is it? Or it is here, and nobody talks to it. */
   | { type: 'stranger'; range: string; replica: ReplicaId }
   /** The answer, of who knows the range. */
   | { type: 'introduction'; descriptor: RangeDescriptor }

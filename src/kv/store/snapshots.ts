@@ -144,12 +144,15 @@ export class Snapshots {
     for (const [name, incoming] of this.#incoming) this.#write(name, incoming, nowMs, gathered)
   }
 
-  /** How long until {@link pump} has something to do without a message, in ms; null where nothing is on its way. */
+  /**
+   * How long until {@link pump} has something to do without a message, in whole ms, so that time has passed by then; null
+   * where nothing is on its way.
+   */
   waitMs(): number | null {
     const nowMs = this.#options.now()
     let waitMs = this.#incoming.size > 0 ? 1_000 : Number.POSITIVE_INFINITY
     for (const { sender } of this.#outgoing.values()) waitMs = Math.min(waitMs, sender?.waitMs(nowMs) ?? 1_000)
-    return waitMs === Number.POSITIVE_INFINITY ? null : waitMs
+    return waitMs === Number.POSITIVE_INFINITY ? null : Math.max(1, Math.ceil(waitMs))
   }
 
   #open(stream: number, { host, to, term }: Outgoing): SnapshotSender | null {

@@ -12,6 +12,7 @@ import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocess
 import type { AnswerCodec } from '../range/streams.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import { Correspondence } from './correspondence.ts'
+import { DOUBT_MS, Doubt } from './doubt.ts'
 import { collectStore, type RangeStats, statsOf } from './figures.ts'
 import { type Gathered, hasWrites, inFamilies, nothingGathered } from './gathered.ts'
 import type { Hosted } from './host.ts'
@@ -63,6 +64,8 @@ export class Store implements MetricSource {
   readonly #others: Correspondence
   readonly #snapshots: Snapshots
   #stopPump: (() => void) | null = null
+  #stopDoubt: (() => void) | null = null
+  readonly #doubt: Doubt
   #stopTicks: (() => void) | null = null
   #scheduled = false
   #writing = false
@@ -102,6 +105,7 @@ export class Store implements MetricSource {
       meet: (descriptor) => this.#services.get(descriptor.service)?.meet(descriptor),
       remove: (host) => this.#services.get(host.service)?.remove(host),
     })
+    this.#doubt = new Doubt({ storeId: options.storeId, send: (store, packet) => this.#others.send(store, packet) })
     if (options.engine.stats().pressure !== undefined) this.#watch()
   }
 
@@ -336,6 +340,7 @@ export class Store implements MetricSource {
       this.#options.log.error({ range: host.id, reason: host.halted }, 'A range is halted')
     }
     if (!host.group.alone && !host.group.quiescent) this.#startTicks()
+    if (!host.group.alone) this.#startDoubt()
   }
 
   #pump(): void {
@@ -458,7 +463,19 @@ export class Store implements MetricSource {
     })
   }
 
+  #startDoubt(): void {
+    if (this.#stopDoubt !== null || this.#state === 'closed') return
+    this.#stopDoubt = this.#clock.after(DOUBT_MS, () => {
+      this.#stopDoubt = null
+      let any = false
+      for (const service of this.#services.values()) if (this.#doubt.ask(service.replicas())) any = true
+      this.#others.flush()
+      if (any) this.#startDoubt()
+    })
+  }
+
   #stopTimers(): void {
+    this.#stopDoubt?.()
     this.#stopDue?.()
     this.#stopWatch?.()
     this.#stopTicks?.()

@@ -13,7 +13,7 @@ const REGISTERS = [...LETTERS].filter((_, i) => i % 2 === 0).map((letter) => `${
 const COUNTERS = [...LETTERS].filter((_, i) => i % 3 === 1).map((letter) => `${letter}c`)
 const ALARMS = [...LETTERS].filter((_, i) => i % 4 === 2).map((letter) => `${letter}z`)
 
-const WORKERS = 5
+const WORKERS = 4
 const BURST_MAX = 4
 /** Calls of one client's open loop; beyond, it waits. */
 const UNDER_WAY_MAX = 120
@@ -106,7 +106,8 @@ export class Clients {
       const rung = wordsOf(final(key))
       for (const { word, armed } of alarms) {
         const times = rung.filter((each) => each === word).length
-        if (times > 1 || (armed && times === 0)) throw new Violation(`Timed work: "${word}" of ${key} rang ${times} times`)
+        if (times > 1 || (armed && times === 0))
+          throw new Violation(`Timed work: "${word}" of ${key} rang ${times} times`)
       }
     }
   }
@@ -125,7 +126,7 @@ export class Clients {
   /** One call after the other, on registers and numbers. */
   #work(at: number): void {
     const { random } = this.#options
-    const again = () => this.#later(80, () => this.#work(at))
+    const again = () => this.#later(120, () => this.#work(at))
     const { client } = this.#clients[at]!
     const isCounter = random.below(3) === 0
     const key = oneOf(random, isCounter ? COUNTERS : REGISTERS)
@@ -168,7 +169,7 @@ export class Clients {
   /** Bursts into lists, without waiting for the one before. */
   #append(at: number): void {
     const { random } = this.#options
-    this.#later(40, () => this.#append(at))
+    this.#later(80, () => this.#append(at))
     const one = this.#clients[at]!
     if (one.underWay >= UNDER_WAY_MAX) return
     for (let i = 1 + random.below(BURST_MAX); i > 0; i--) this.#send(one, oneOf(random, LISTS), () => {})
@@ -176,7 +177,14 @@ export class Clients {
 
   #send(one: { client: Client; name: string; underWay: number; words: number }, key: string, done: () => void): void {
     const word = `${one.name}.${++one.words}`
-    const call: ListCall = { kind: 'append', word, start: ++this.#now, end: Number.POSITIVE_INFINITY, length: null, words: [] }
+    const call: ListCall = {
+      kind: 'append',
+      word,
+      start: ++this.#now,
+      end: Number.POSITIVE_INFINITY,
+      length: null,
+      words: [],
+    }
     this.#callsOf(key).push(call)
     const name = `${one.name} ${key}`
     const sent = this.#sent.get(name) ?? []
@@ -195,9 +203,16 @@ export class Clients {
   #readList(at: number): void {
     const { random, staleReads } = this.#options
     const key = oneOf(random, LISTS)
-    const again = () => this.#later(120, () => this.#readList(at))
+    const again = () => this.#later(200, () => this.#readList(at))
     const linearizable = !staleReads && random.below(5) > 0
-    const call: ListCall = { kind: 'read', word: '', start: ++this.#now, end: Number.POSITIVE_INFINITY, length: null, words: [] }
+    const call: ListCall = {
+      kind: 'read',
+      word: '',
+      start: ++this.#now,
+      end: Number.POSITIVE_INFINITY,
+      length: null,
+      words: [],
+    }
     const asked = this.#clients[at]!.client.query(bytes(key), { key }, { deadlineMs: 5_000, linearizable })
     asked.then((value) => {
       const words = wordsOf(value)

@@ -65,7 +65,8 @@ export class Consensus {
     if (leadership?.role === 'leader') this.#elected(range, record, group, leadership.term)
     let next = before.applied
     for (const entry of ready.committed) {
-      if (entry.index !== ++next) throw new Violation(`Order: ${store} hands out ${range} ${entry.index} after ${next - 1}`)
+      if (entry.index !== ++next)
+        throw new Violation(`Order: ${store} hands out ${range} ${entry.index} after ${next - 1}`)
       this.#handedOut(store, range, record, entry)
     }
     if (after.role === 'leader') {
@@ -184,7 +185,9 @@ export class Consensus {
       }
       const wins = [voters, outgoing].every((half) => half.length === 0 || half.filter(votes).length * 2 > half.length)
       if (!wins) continue
-      throw new Violation(`Leader completeness: replica ${id} of ${range} could lead without ${entry.index}/${entry.term}`)
+      throw new Violation(
+        `Leader completeness: replica ${id} of ${range} could lead without ${entry.index}/${entry.term}`,
+      )
     }
   }
 
@@ -214,7 +217,14 @@ export class Consensus {
     }
   }
 
-  #voted(store: string, range: string, record: GroupRecord, voter: ReplicaId, candidate: ReplicaId, term: number): void {
+  #voted(
+    store: string,
+    range: string,
+    record: GroupRecord,
+    voter: ReplicaId,
+    candidate: ReplicaId,
+    term: number,
+  ): void {
     const key = `${voter} in ${term}`
     const known = record.votes.get(key)
     if (known === undefined) record.votes.set(key, candidate)
@@ -249,10 +259,7 @@ function holds(disk: DiskView | undefined, range: string, { index, term }: Entry
 }
 
 /** Where a replica's log ends, as it votes; null where it does not vote. */
-function endOf(
-  disk: DiskView | undefined,
-  range: string,
-): { index: number; term: number; emptied: boolean } | null {
+function endOf(disk: DiskView | undefined, range: string): { index: number; term: number; emptied: boolean } | null {
   const found = disk?.ranges.get(range)
   if (disk === undefined || found === undefined || found.hardState === null) return null
   const floor = found.newcomer?.emptiedFor ?? null

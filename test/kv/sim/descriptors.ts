@@ -105,7 +105,9 @@ export class Descriptors {
       if (own.descriptor === null || own.installing) continue
       for (const [other, { descriptor, installing }] of view.ranges) {
         if (other === id || descriptor === null || installing || !overlaps(descriptor, own.descriptor)) continue
-        throw new Violation(`${store} holds two replicas of a key: ${shapeOf(descriptor)} and ${shapeOf(own.descriptor)}`)
+        throw new Violation(
+          `${store} holds two replicas of a key: ${shapeOf(descriptor)} and ${shapeOf(own.descriptor)}`,
+        )
       }
     }
   }

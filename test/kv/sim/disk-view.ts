@@ -110,7 +110,8 @@ export class DiskView {
       if (write.type === 'put') range.terms.set(index, decodeLogEntry(index, write.value).term)
       else range.terms.delete(index)
       if (write.type === 'put') range.last = Math.max(index, range.last)
-      else if (index === range.last) while (range.last > range.compacted.index && !range.terms.has(range.last)) range.last--
+      else if (index === range.last)
+        while (range.last > range.compacted.index && !range.terms.has(range.last)) range.last--
     } else if (write.type === 'put' && isState(key)) {
       const { hardState, compacted } = decodeState(write.value)
       range.hardState = hardState

@@ -138,7 +138,12 @@ export class Faults {
     const everybody = [...stores, ...clientNames.slice(-this.#plan.clients)]
     const left = everybody.filter(() => this.#random.below(2) === 0)
     const right = everybody.filter((each) => !left.includes(each))
-    return left.flatMap((a) => right.flatMap((b): [string, string][] => [[a, b], [b, a]]))
+    return left.flatMap((a) =>
+      right.flatMap((b): [string, string][] => [
+        [a, b],
+        [b, a],
+      ]),
+    )
   }
 
   #cut(ways: readonly [string, string][]): boolean {
@@ -264,7 +269,10 @@ export class Faults {
     const { id } = oneOf(this.#random, descriptors.latest)
     const store = cluster.leader(id)
     if (store === null) return null
-    const found = cluster.store(store).ranges().find((each) => each.descriptor.id === id)
+    const found = cluster
+      .store(store)
+      .ranges()
+      .find((each) => each.descriptor.id === id)
     return found === undefined ? null : { store, descriptor: found.descriptor }
   }
 
@@ -275,7 +283,13 @@ export class Faults {
       if (retired.size > 0) {
         for (const { id } of descriptors.latest) {
           const store = cluster.leader(id)
-          const range = store === null ? undefined : cluster.store(store).ranges().find((each) => each.descriptor.id === id)
+          const range =
+            store === null
+              ? undefined
+              : cluster
+                  .store(store)
+                  .ranges()
+                  .find((each) => each.descriptor.id === id)
           const changes = range === undefined ? null : repair(range.descriptor, retired, stores)
           if (changes !== null) cluster.store(store!).change(id, changes).catch(ignore)
         }

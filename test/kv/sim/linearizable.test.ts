@@ -4,7 +4,14 @@ import { checkLinearizable, checkList, type ListCall, type Operation } from './l
 const NEVER = Number.POSITIVE_INFINITY
 
 const blank = { value: '', expect: '', result: null, done: true }
-const put = (value: string, start: number, end = NEVER): Operation => ({ ...blank, kind: 'put', value, start, end, result: value })
+const put = (value: string, start: number, end = NEVER): Operation => ({
+  ...blank,
+  kind: 'put',
+  value,
+  start,
+  end,
+  result: value,
+})
 const read = (result: string, start: number, end: number): Operation => ({ ...blank, kind: 'read', start, end, result })
 const cas = (expect: string, value: string, found: string | null, start: number, end = NEVER): Operation => ({
   ...{ kind: 'cas', expect, value, start, end, result: found },

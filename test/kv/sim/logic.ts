@@ -1,6 +1,14 @@
 import { BrokerError } from '../../../src/base/errors.ts'
 import type { Write } from '../../../src/kv/engine/engine.ts'
-import type { Applied, Coprocessor, MutateContext, Mutation, RangeDescriptor, RangeObserver, Reader } from '../../../src/kv/range/coprocessor.ts'
+import type {
+  Applied,
+  Coprocessor,
+  MutateContext,
+  Mutation,
+  RangeDescriptor,
+  RangeObserver,
+  Reader,
+} from '../../../src/kv/range/coprocessor.ts'
 
 /**
  * What clients do to one key. Its value is a text: a register, a number, or a list of words; `arm` sets an alarm, which

@@ -129,7 +129,10 @@ export class StoreWorld {
       const seen = new Set<string>()
       for (const { store, role } of descriptor.replicas) {
         if (this.retired.has(store)) return `${shape} has a replica on the lost disk of ${store}`
-        const stats = this.cluster.store(store).ranges().find((each) => each.descriptor.id === descriptor.id)
+        const stats = this.cluster
+          .store(store)
+          .ranges()
+          .find((each) => each.descriptor.id === descriptor.id)
         if (stats === undefined) return `${store} does not serve ${shape}`
         if (shapeOf(stats.descriptor) !== shape) return `${store} has ${shapeOf(stats.descriptor)} for ${shape}`
         const inside = this.consensus.committedIndex(descriptor.id)

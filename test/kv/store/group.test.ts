@@ -152,6 +152,20 @@ describe('replicas that come and go', () => {
     expect(observed('s1').get('k0')).toBe(observed('s2').get('k0'))
   })
 
+  test.each(['awake', 'asleep'])('a learner that missed its removal %s asks, and goes', async (when) => {
+    const { world, cluster, append } = setup(1, [], FOUR, 3)
+    await world.resolve(append('a', 'x'))
+    const leader = cluster.leader('inbox-1')!
+    await world.resolve(cluster.store(leader).change('inbox-1', [{ store: 's4', role: 'learner' }]))
+    await world.runUntil(() => cluster.store('s4').ranges().length === 1)
+    if (when === 'asleep') await world.run(8_000)
+    world.network.partition([...STORES], ['s4'])
+    await world.resolve(cluster.store(leader).change('inbox-1', [{ store: 's4', role: 'none' }]))
+    await world.run(1_000)
+    world.network.heal()
+    await world.runUntil(() => cluster.store('s4').ranges().length === 0)
+  })
+
   test('a number is never used twice, whoever leads', async () => {
     const held = setup(1, [], FOUR, 3)
     const { world, cluster, append } = held

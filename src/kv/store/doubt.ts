@@ -1,0 +1,48 @@
+import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { Hosted } from './host.ts'
+import type { Packet } from './packet.ts'
+
+export interface DoubtOptions {
+  storeId: string
+  send(store: string, packet: Packet): void
+}
+
+/** How often silent replicas are thought of, in ms. */
+export const DOUBT_MS = 10_000
+
+/**
+ * Asks the others whether a replica that nobody talks to is still one of the group. A voter finds out when it campaigns;
+ * a learner, or who sleeps or waits for its state, would stay for ever where it missed its removal.
+ */
+export class Doubt {
+  readonly #options: DoubtOptions
+  #rounds = 0
+
+  constructor(options: DoubtOptions) {
+    this.#options = options
+  }
+
+  /** Of all replicas here; false where none has others to ask. */
+  ask(replicas: Iterable<Hosted>): boolean {
+    let any = false
+    this.#rounds++
+    for (const host of replicas) {
+      const { group } = host
+      if (group.alone) continue
+      any = true
+      const silent = !group.leads && !group.heard
+      group.heard = false
+      if (silent) this.#ask(host, host.descriptor.replicas)
+    }
+    return any
+  }
+
+  /** A sleeping group is silent by right: one of them is asked, another one each time. */
+  #ask({ id, group }: Hosted, replicas: RangeDescriptor['replicas']): void {
+    const others = replicas.filter(({ store }) => store !== this.#options.storeId)
+    const asked = group.quiescent && others.length > 0 ? [others[this.#rounds % others.length]!] : others
+    for (const { store } of asked) {
+      this.#options.send(store, { type: 'stranger', range: id, replica: group.replica })
+    }
+  }
+}
