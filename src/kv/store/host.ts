@@ -152,7 +152,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   advance(nowMs: number, gathered: Gathered, proposes: boolean): void {
     if (this.#closed !== null) return
     if (this.group.leads && proposes) {
-      if (this.dueMs <= nowMs) this.#enqueueDue(nowMs)
+      if (this.isDue(nowMs)) this.#enqueueDue(nowMs)
       while (this.#mayPropose && this.#propose(nowMs)) {}
     }
     this.#takeAll(nowMs, gathered)
@@ -183,12 +183,27 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     })
   }
 
+  /** All that it has applied is shown: above all, no child is on its way to the disk. */
+  get settled(): boolean {
+    return this.#unshown.length === 0
+  }
+
+  /** It is no part of its group any more, and goes once it is settled. */
+  leave(): void {
+    this.#removed = true
+  }
+
   abort(error: BrokerError): void {
     this.#closed = error
     this.#proposals.failQueued(error)
     this.#failUnderWay(error)
     for (const { proposal } of this.#unshown.splice(0)) if (proposal !== null) this.#proposals.fail(proposal, error)
     this.#reads.fail(error)
+  }
+
+  /** Also where the clock was set back since the service was asked: what it said may mean another time now. */
+  isDue(nowMs: number): boolean {
+    return this.dueMs <= nowMs || nowMs < this.#askedMs
   }
 
   /** Asks the service when timed work is due next. */

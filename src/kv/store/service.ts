@@ -133,8 +133,14 @@ export class Service<Command, Response, Query, Answer, Effect>
     if (ranges.length === 0 && newcomers.length === 0) {
       ranges.push(...beginRanges(engine, service, { splits, stores }, meta, raft))
     }
+    const { storeId } = this.#context
+    const isHere = ({ descriptor }: StoredRange) => descriptor.replicas.some(({ store }) => store === storeId)
     for (const each of newcomers) this.#openNewcomer(each)
-    for (const each of ranges) this.#openRange(each)
+    for (const each of ranges) if (isHere(each)) this.#openRange(each)
+    // It applied its own removal, and ended before it was taken away: no number below the next one is its own again.
+    for (const each of ranges) {
+      if (!isHere(each)) this.#erase(each.descriptor, each.log, storedConfig(engine, each.descriptor).next - 1)
+    }
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
       this.#context.wake(host)
@@ -188,18 +194,12 @@ export class Service<Command, Response, Query, Answer, Effect>
   remove(host: Hosted): void {
     const { id, group } = host
     if (this.replica(id) !== host) return
-    this.#takeDown(host, 'was removed from its group')
-    const range = this.#boundsOf(host)
-    const writes: FamilyWrite[] = []
-    // Another replica may hold some of its keys by now: a child of a split, or who came after a merge.
-    for (const { start = FIRST_KEY, end = LATE_KEY } of subtract(range, this.#covering(range))) {
-      writes.push({ family: this.coprocessor.service, write: { type: 'deleteRange', start, end } })
+    if (host instanceof RangeHost && !host.settled) {
+      host.leave()
+      return this.wake(host)
     }
-    const records = recordsPrefix(this.coprocessor.service, id)
-    writes.push({ family: 'meta', write: { type: 'deleteRange', start: records, end: afterPrefix(records)! } })
-    for (const write of group.log.remove()) writes.push({ family: 'raft', write })
-    writes.push({ family: 'raft', write: { type: 'put', key: goneKey(id), value: encodeGone(group.replica) } })
-    this.#context.writeLast(writes)
+    this.#takeDown(host, 'was removed from its group')
+    this.#erase({ ...this.#boundsOf(host), id }, group.log, group.replica)
   }
 
   /** Takes a replica down for the state that is offered. */
@@ -207,10 +207,14 @@ export class Service<Command, Response, Query, Answer, Effect>
     const { descriptor, snapshot, to, term } = offer
     const host = this.replica(descriptor.id)
     if (host === undefined || host.group.replica !== to) return { refused: 'there is no such replica' }
+    if (!descriptor.replicas.some(({ replica, store }) => replica === to && store === this.#context.storeId)) {
+      return { refused: 'the state knows nothing of this replica' }
+    }
     if (!host.group.wants(snapshot, term)) {
       // Who was emptied for a later state needs one, but not this.
       return host instanceof NewcomerHost ? { refused: 'it is too old' } : 'needless'
     }
+    if (host instanceof RangeHost && !host.settled) return { refused: 'what it has applied is on its way to the disk' }
     const covering = this.#covering(descriptor, host)
     if (covering.length > 0) return { refused: 'another replica holds some of its keys' }
     this.#takeDown(host, 'is being replaced by a snapshot')
@@ -350,6 +354,21 @@ export class Service<Command, Response, Query, Answer, Effect>
     const host = new NewcomerHost({ descriptor, group, emptiedFor, send, wake: (each) => this.wake(each) }, known)
     this.#newcomers.set(descriptor.id, host)
     this.wake(host)
+  }
+
+  /** Nothing of the replica is left, but that its number is `gone`. */
+  #erase({ id, start: from, end: to }: Bounds & { id: string }, log: RangeLog, gone: ReplicaId): void {
+    const writes: FamilyWrite[] = []
+    const bounds = { start: from, end: to }
+    // Another replica may hold some of its keys by now: a child of a split, or who came after a merge.
+    for (const { start = FIRST_KEY, end = LATE_KEY } of subtract(bounds, this.#covering(bounds))) {
+      writes.push({ family: this.coprocessor.service, write: { type: 'deleteRange', start, end } })
+    }
+    const records = recordsPrefix(this.coprocessor.service, id)
+    writes.push({ family: 'meta', write: { type: 'deleteRange', start: records, end: afterPrefix(records)! } })
+    for (const write of log.remove()) writes.push({ family: 'raft', write })
+    writes.push({ family: 'raft', write: { type: 'put', key: goneKey(id), value: encodeGone(gone) } })
+    this.#context.writeLast(writes)
   }
 
   /** Nobody hears of this replica any more. */

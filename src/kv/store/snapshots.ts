@@ -158,7 +158,8 @@ export class Snapshots {
   #open(stream: number, { host, to, term }: Outgoing): SnapshotSender | null {
     const { engine, now } = this.#options
     const snapshot = host.group.leads && host.group.term === term ? host.snapshot() : null
-    if (snapshot === null) {
+    // A state from before the replica was one of the group knows nothing of it: later.
+    if (snapshot === null || !host.descriptor.replicas.some(({ replica }) => replica === to)) {
       host.group.step({ type: 'snapshot-report', id: to, arrived: false })
       return null
     }

@@ -412,7 +412,7 @@ export class Store implements MetricSource {
     this.#dueFired = false
     if (this.#state !== 'open') return
     for (const service of this.#services.values()) {
-      for (const host of service.hosts) if (host.dueMs <= nowMs) this.#ready.add(host)
+      for (const host of service.hosts) if (host.isDue(nowMs)) this.#ready.add(host)
     }
   }
 

@@ -27,8 +27,10 @@ interface GroupRecord {
 }
 
 export interface ConsensusOptions {
-  /** What is on a store's disk for good; undefined where that disk is no more. */
+  /** What is on a store's disk for good; of a disk that was lost, what was on it then. */
   disk(store: string): DiskView | undefined
+  /** Its disk was lost: it votes no more. */
+  lost(store: string): boolean
   /** The first time that an entry is handed out as committed anywhere. */
   committed(range: string, entry: Entry): void
 }
@@ -61,6 +63,7 @@ export class Consensus {
     const led = before.role === 'leader' ? before : this.#leading.get(group)
     if (led !== undefined) noteCommit(record, before.commit, led)
     this.#checkEntries(range, record, group, ready, before)
+    if (group.sole) this.#adopt(range, record, group, before)
     const { leadership } = ready
     if (leadership?.role === 'leader') this.#elected(range, record, group, leadership.term)
     let next = before.applied
@@ -162,6 +165,15 @@ export class Consensus {
     this.#options.committed(range, entry)
   }
 
+  /** A sole voter had it on disk, applied, and died before it could hand it out. */
+  #adopt(range: string, record: GroupRecord, { log }: Group, { applied, term }: Status): void {
+    for (let index = this.committedIndex(range) + 1; index <= applied; index++) {
+      const entry = log.entries(index, index + 1, 0)[0]!
+      record.committed.push({ term: entry.term, content: contentOf(entry), inTerm: term })
+      this.#options.committed(range, entry)
+    }
+  }
+
   /** Committed is durable: on the disks of a majority, in both halves of the configuration. */
   #checkDurable(range: string, record: GroupRecord, entry: Entry, config: ConfState): void {
     for (const half of [config.voters, config.outgoing]) {
@@ -177,10 +189,10 @@ export class Consensus {
   #checkFinal(range: string, record: GroupRecord, entry: Entry, { voters, outgoing }: ConfState): void {
     for (const id of new Set([...voters, ...outgoing])) {
       const disk = this.#disk(record, id)
-      const end = endOf(disk, range)
+      const end = this.#lost(record, id) ? null : endOf(disk, range)
       if (end === null || end.emptied || end.index === 0 || holds(disk, range, entry)) continue
       const votes = (other: ReplicaId) => {
-        const own = endOf(this.#disk(record, other), range)
+        const own = this.#lost(record, other) ? null : endOf(this.#disk(record, other), range)
         return own !== null && (own.term < end.term || (own.term === end.term && own.index <= end.index))
       }
       const wins = [voters, outgoing].every((half) => half.length === 0 || half.filter(votes).length * 2 > half.length)
@@ -234,6 +246,11 @@ export class Consensus {
     const written = this.#options.disk(store)?.ranges.get(range)?.hardState ?? null
     if (written !== null && (written.term > term || (written.term === term && written.vote === candidate))) return
     throw new Violation(`A vote outlives its voter: that of ${key} of ${range} is not on the disk of ${store}`)
+  }
+
+  #lost(record: GroupRecord, replica: ReplicaId): boolean {
+    const store = record.stores.get(replica)
+    return store !== undefined && this.#options.lost(store)
   }
 
   #disk(record: GroupRecord, replica: ReplicaId): DiskView | undefined {

@@ -14,6 +14,7 @@ export class Faults {
   readonly #it: StoreWorld
   readonly #random: Random
   #calm = false
+  #dead: readonly string[] = []
 
   constructor(plan: Plan, it: StoreWorld) {
     this.#plan = plan
@@ -27,6 +28,7 @@ export class Faults {
   /** Nothing bad from now on; what is broken is mended, but for stores that `stayDead`. */
   calm(stayDead: readonly string[]): void {
     this.#calm = true
+    this.#dead = stayDead
     const { cluster, world, stores } = this.#it
     world.network.heal()
     Object.assign(world.network.options, { lossPercent: 0, duplicatePercent: 0, delayMsMax: 5 })
@@ -119,16 +121,14 @@ export class Faults {
 
   #start(store: string): void {
     const { cluster, retired } = this.#it
-    if (!retired.has(store)) cluster.start(store)
+    if (!retired.has(store) && !this.#dead.includes(store)) cluster.start(store)
   }
 
   #dies(store: string, awayMs: number): boolean {
     const { cluster, world } = this.#it
     if (!cluster.up.includes(store)) return false
     cluster.crash(store)
-    world.clock.after(this.#random.float() * awayMs * 2, () => {
-      if (!this.#calm) this.#start(store)
-    })
+    world.clock.after(this.#random.float() * awayMs * 2, () => this.#start(store))
     return true
   }
 
@@ -266,6 +266,7 @@ export class Faults {
   /** A range, and who believes to lead it. */
   #led() {
     const { descriptors, cluster } = this.#it
+    if (descriptors.latest.length === 0) return null
     const { id } = oneOf(this.#random, descriptors.latest)
     const store = cluster.leader(id)
     if (store === null) return null

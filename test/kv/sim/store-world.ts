@@ -58,7 +58,8 @@ export class StoreWorld {
     const { seed, lossPercent, duplicatePercent, delayMsMax } = plan
     this.world = new World({ seed, network: { lossPercent, duplicatePercent, delayMsMin: 0.2, delayMsMax } })
     this.consensus = new Consensus({
-      disk: (store) => (this.retired.has(store) ? undefined : this.#disks.get(store)?.durable),
+      disk: (store) => this.#disks.get(store)?.durable,
+      lost: (store) => this.retired.has(store),
       committed: (range, { type, index, data }) => {
         // The second byte of an entry says what it is: 1 = split.
         if (type !== 'command' || data[1] !== 1) return
@@ -122,6 +123,8 @@ export class StoreWorld {
 
   /** What keeps the stores from being one and the same; null: nothing. */
   difference(): string | null {
+    const down = this.stores.find((store) => !this.cluster.up.includes(store))
+    if (down !== undefined) return `${down} is down`
     const health = this.cluster.health()
     if (health.length > 0) return health.join('; ')
     for (const descriptor of this.descriptors.latest) {

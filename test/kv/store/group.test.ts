@@ -166,6 +166,40 @@ describe('replicas that come and go', () => {
     await world.runUntil(() => cluster.store('s4').ranges().length === 0)
   })
 
+  test('a store that dies between its removal and its end comes up without the replica', async () => {
+    for (let afterMs = 0; afterMs < 20; afterMs += 0.5) {
+      const { world, cluster, append } = setup(1 + 10 * afterMs, [], FOUR, 3)
+      await world.resolve(Promise.all([append('a', 'x'), append('z', 'x')]))
+      const leader = cluster.leader('inbox-1')!
+      const away = STORES.find((each) => each !== leader)!
+      // While a split is on its way to the disk, nobody is told of what comes after it.
+      const split = cluster.store(leader).split('inbox', bytes('km'))
+      await world.run(0.01)
+      await world.resolve(cluster.store(leader).change('inbox-1', [{ store: away, role: 'none' }]))
+      await world.run(afterMs)
+      cluster.crash(away)
+      cluster.start(away)
+      await world.resolve(split)
+      const served = () =>
+        cluster
+          .store(away)
+          .ranges()
+          .map(({ descriptor }) => descriptor.id)
+      await world.runUntil(() => served().length === 1 && served()[0] !== 'inbox-1')
+    }
+  })
+
+  test('a state from before a replica was one of the group is not sent to it', async () => {
+    const { world, cluster, append, observed } = setup(1, [], FOUR, 3)
+    await world.resolve(append('a', 'x'))
+    const leader = cluster.leader('inbox-1')!
+    // What the leader applies does not land, though the others' disks let it commit.
+    cluster.machine(leader).writeMsMax = 2_000
+    await world.resolve(cluster.store(leader).change('inbox-1', [{ store: 's4', role: 'learner' }]))
+    await world.runUntil(() => cluster.store('s4').ranges().length === 1)
+    await world.runUntil(() => observed('s4').get('ka') === 'x')
+  })
+
   test('a number is never used twice, whoever leads', async () => {
     const held = setup(1, [], FOUR, 3)
     const { world, cluster, append } = held

@@ -53,6 +53,17 @@ describe.each(['memory', 'simulated'] as const)('store on the %s engine', (disk)
     expect(observer.state.get('ka')).toBe('x y z')
   })
 
+  test('a clock that is set back delays timed work by a minute at most', async () => {
+    const { world, append, read } = setup({ disk })
+    const dueMs = world.clock.now() + 30_000
+    world.jumpWallClock(3_600_000)
+    await world.resolve(append('b', 'x'))
+    await world.resolve(append('a', 'x', dueMs))
+    world.jumpWallClock(-3_600_000)
+    await world.run(91_000)
+    expect(await world.resolve(read('a'))).toBeNull()
+  })
+
   test('all ranges of a turn share one batch', async () => {
     const { world, engine, append, store } = setup({ disk })
     await world.resolve(append('a', 'start'))
