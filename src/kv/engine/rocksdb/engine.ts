@@ -24,7 +24,7 @@ import { closeDatabase, openDatabase } from './database.ts'
 import { OWN_FAMILY, STATE_VERSION } from './layout.js'
 import { type FamilyFiles, Manifest } from './manifest.ts'
 import { loadBinding } from './platform.ts'
-import { FamilyCache, nameOf, ReadCache } from './read-cache.ts'
+import { FamilyCache, ReadCache } from './read-cache.ts'
 import { SharedSweep } from './sweep.ts'
 import { openOptions, type TuningOptions } from './tuning.ts'
 import { Usage } from './usage.ts'
@@ -148,11 +148,10 @@ export class RocksEngine implements Engine {
   get(family: Family, key: Uint8Array): Uint8Array | undefined {
     const cache = this.#cache.of(family)
     if (cache === undefined) return this.#getStored(family, key)
-    const name = nameOf(key)
-    const known = cache.find(name, key)
+    const known = cache.find(key)
     if (known !== undefined) return known.value
     const value = this.#getStored(family, key)
-    cache.keep(name, key, value)
+    cache.keep(key, value)
     return value
   }
 
@@ -240,13 +239,12 @@ export class RocksEngine implements Engine {
 
   #getShared(reference: Uint8Array): Uint8Array {
     const key = sharedKeyOf(reference)
-    const id = nameOf(key)
-    const known = this.#sharedValues.find(id, key)?.value
+    const known = this.#sharedValues.find(key)?.value
     if (known !== undefined) return known
     const options = { column: this.#columns[OWN_FAMILY]!, valueEncoding: 'buffer' } as const
     const value = this.#binding.db_get_many_sync(this.#database, [key], options)[0]
     if (value === undefined) throw readFailed(new Error('a value that several keys share is missing'))
-    this.#sharedValues.keep(id, key, value)
+    this.#sharedValues.keep(key, value)
     return value
   }
 

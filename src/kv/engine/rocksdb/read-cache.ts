@@ -12,22 +12,24 @@ const SHARES: [Family, number][] = [
 ]
 /** Bytes of an entry beside its name and value, about. */
 const ENTRY_BYTES = 320
+/** Places for what is under way. */
+const TOUCHED = 16_384
 /** Entries older than so many deleteRanges are looked up again. */
 const RANGES_MAX = 64
 /** A value that is a smaller part of its memory is copied, so that it does not hold on to the rest. */
 const SPARE_BYTES_MAX = 1024
 
 interface Entry {
+  readonly key: Uint8Array
   /** Undefined: there is no such key. */
   value: Uint8Array | undefined
   /** Number of the last deleteRange that it is known to have survived. */
   range: number
-}
-
-interface Change {
-  value: Uint8Array | undefined
-  /** It was read lately: keep it when it has landed. */
-  wanted: boolean
+  /** A batch that changes it is under way: to what. */
+  changing: boolean
+  next: Uint8Array | undefined
+  /** As counted. */
+  bytes: number
 }
 
 /** Bounded memory of what was read lately, missing keys too, of all families but the log's. */
@@ -56,18 +58,28 @@ export class ReadCache {
   }
 }
 
-/** Two generations: what is asked for again moves to the young one; when that is full, the old one goes. */
+/**
+ * Two generations: what is asked for again moves to the young one; when that is full, the old one goes.
+ *
+ * Keys are found by a hash of theirs, without a string; where two have the same one, one of them is read again. Entries
+ * change in place: a map whose entries come and go leaves tables to the old generation of the heap, and what those still
+ * point to is copied by the garbage collector for nothing.
+ */
 export class FamilyCache {
   readonly #bytesMax: number
-  #young = new Map<string, Entry>()
-  #old = new Map<string, Entry>()
+  #young = new Map<number, Entry>()
+  #old = new Map<number, Entry>()
   #youngBytes = 0
   /** The last deleteRanges; the newest at the end has the number {@link #range}. */
   #ranges: { start: Uint8Array; end: Uint8Array }[] = []
   #range = 0
-  readonly #changes = new Map<string, Change>()
+  /** Entries that change with the batches under way. */
+  #changing: Entry[] = []
   /** Among the writes under way: their order matters then, and nothing of them is kept. */
   #changingRanges: { start: Uint8Array; end: Uint8Array }[] = []
+  /** By hash of a key: {@link #turn} where a write under way may be to it. */
+  readonly #touched = new Uint32Array(TOUCHED)
+  #turn = 1
 
   /** `bytesMax` is for both generations. */
   constructor(bytesMax: number) {
@@ -79,23 +91,25 @@ export class FamilyCache {
   }
 
   /** What is known of a key; undefined = nothing. */
-  find(name: string, key: Uint8Array): Entry | undefined {
-    const entry = this.#young.get(name) ?? this.#promote(name)
-    if (entry === undefined || entry.range === this.#range) return entry
+  find(key: Uint8Array): { readonly value: Uint8Array | undefined } | undefined {
+    const hash = hashOf(key)
+    const entry = this.#get(hash, key)
+    if (entry === undefined || entry.changing) return undefined
+    if (entry.range === this.#range) return entry
     const newer = this.#range - entry.range
     if (newer <= this.#ranges.length && !this.#ranges.slice(-newer).some((range) => within(key, range))) {
       entry.range = this.#range
       return entry
     }
-    this.#forget(name)
+    this.#forget(hash, entry)
     return undefined
   }
 
   /** What a read has found, unless it may change at this very moment. */
-  keep(name: string, key: Uint8Array, value: Uint8Array | undefined): void {
-    const change = this.#changes.get(name)
-    if (change !== undefined) change.wanted = true
-    else if (!this.#changingRanges.some((range) => within(key, range))) this.#add(name, value)
+  keep(key: Uint8Array, value: Uint8Array | undefined): void {
+    const hash = hashOf(key)
+    if (this.#touched[hash % TOUCHED] === this.#turn) return
+    if (!this.#changingRanges.some((range) => within(key, range))) this.#add(hash, key, value)
   }
 
   begin(write: Write): void {
@@ -106,59 +120,94 @@ export class FamilyCache {
       if (this.#ranges.length > RANGES_MAX) this.#ranges.shift()
       return
     }
-    const name = nameOf(write.key)
-    const known = this.#forget(name)
-    const before = this.#changes.get(name)
-    const value = write.type === 'put' ? write.value : undefined
-    if (before === undefined) this.#changes.set(name, { value, wanted: known })
-    else before.value = value
+    const { key } = write
+    const hash = hashOf(key)
+    this.#touched[hash % TOUCHED] = this.#turn
+    const entry = this.#get(hash, key)
+    if (entry === undefined) return
+    if (!entry.changing) this.#changing.push(entry)
+    entry.changing = true
+    entry.next = write.type === 'put' ? write.value : undefined
   }
 
   landed(): void {
-    if (this.#changingRanges.length === 0) {
-      for (const [name, { value, wanted }] of this.#changes) if (wanted) this.#add(name, value)
+    const certain = this.#changingRanges.length === 0
+    for (const entry of this.#changing) {
+      if (certain) {
+        entry.value = entry.next === undefined ? undefined : owned(entry.next)
+        entry.range = this.#range
+        entry.changing = false
+        this.#count(entry)
+      } else this.#forget(hashOf(entry.key), entry)
+      entry.next = undefined
     }
-    this.#changes.clear()
+    this.#changing.length = 0
     this.#changingRanges.length = 0
+    this.#turn = this.#turn === 0xffff_ffff ? 1 : this.#turn + 1
   }
 
-  #promote(name: string): Entry | undefined {
-    const entry = this.#old.get(name)
-    if (entry === undefined) return undefined
-    this.#old.delete(name)
-    this.#insert(name, entry)
+  #get(hash: number, key: Uint8Array): Entry | undefined {
+    const young = this.#young.get(hash)
+    if (young !== undefined) return isEqual(young.key, key) ? young : undefined
+    const entry = this.#old.get(hash)
+    if (entry === undefined || !isEqual(entry.key, key)) return undefined
+    this.#old.delete(hash)
+    entry.bytes = 0
+    this.#young.set(hash, entry)
+    this.#count(entry)
     return entry
   }
 
-  #add(name: string, value: Uint8Array | undefined): void {
-    const spare = value === undefined ? 0 : value.buffer.byteLength - value.length
-    this.#insert(name, { value: spare > SPARE_BYTES_MAX ? value!.slice() : value, range: this.#range })
+  #add(hash: number, key: Uint8Array, value: Uint8Array | undefined): void {
+    const known = this.#get(hash, key)
+    const kept = value === undefined ? undefined : owned(value)
+    if (known !== undefined) {
+      known.value = kept
+      known.range = this.#range
+      this.#count(known)
+      return
+    }
+    this.#old.delete(hash)
+    const state = { range: this.#range, changing: false, next: undefined, bytes: 0 }
+    const entry: Entry = { key: owned(key), value: kept, ...state }
+    this.#young.set(hash, entry)
+    this.#count(entry)
   }
 
-  #insert(name: string, entry: Entry): void {
-    this.#young.set(name, entry)
-    this.#youngBytes += bytesOf(name, entry)
+  /** Counts what an entry takes by now; the old generation goes when the young one is full. */
+  #count(entry: Entry): void {
+    const bytes = ENTRY_BYTES + entry.key.length + (entry.value?.length ?? 0)
+    if (bytes <= entry.bytes) return
+    this.#youngBytes += bytes - entry.bytes
+    entry.bytes = bytes
     if (this.#youngBytes < this.#bytesMax / 2) return
     this.#old = this.#young
     this.#young = new Map()
     this.#youngBytes = 0
   }
 
-  /** Returns whether it was known. */
-  #forget(name: string): boolean {
-    const young = this.#young.get(name)
-    if (young === undefined) return this.#old.delete(name)
-    this.#young.delete(name)
-    this.#youngBytes -= bytesOf(name, young)
-    return true
+  #forget(hash: number, entry: Entry): void {
+    if (this.#young.get(hash) === entry) {
+      this.#young.delete(hash)
+      this.#youngBytes -= entry.bytes
+    } else if (this.#old.get(hash) === entry) this.#old.delete(hash)
   }
 }
 
-function bytesOf(name: string, { value }: Entry): number {
-  return ENTRY_BYTES + name.length + (value?.length ?? 0)
+/** FNV-1a, 30 bits: a small integer. */
+function hashOf(key: Uint8Array): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193)
+  return (hash ^ (hash >>> 15)) & 0x3fff_ffff
 }
 
-/** The key as a string of its bytes. */
-export function nameOf(key: Uint8Array): string {
-  return Buffer.prototype.latin1Slice.call(key, 0, key.length)
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let i = a.length - 1; i >= 0; i--) if (a[i] !== b[i]) return false
+  return true
+}
+
+/** Bytes that hold on to no more memory than they need. */
+function owned(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer.byteLength - bytes.length > SPARE_BYTES_MAX ? new Uint8Array(bytes) : bytes
 }
