@@ -1,4 +1,5 @@
 import { BrokerError } from '../../src/base/errors.ts'
+import { hashOfKey } from '../../src/kv/engine/bytes.ts'
 import type { Write } from '../../src/kv/engine/engine.ts'
 import type {
   Applied,
@@ -130,5 +131,16 @@ export class ToyObserver implements RangeObserver<ToyEffect> {
         (range.start === undefined || key >= text(range.start)) && (range.end === undefined || key < text(range.end))
       if (inside && at.length > 0) this.state.delete(key)
     }
+  }
+}
+
+/** Two keys of one hash. */
+export function collidingKeys(): [Uint8Array, Uint8Array] {
+  const seen = new Map<number, Uint8Array>()
+  for (let n = 0; ; n++) {
+    const key = bytes(`key ${n}`)
+    const other = seen.get(hashOfKey(key))
+    if (other !== undefined) return [other, key]
+    seen.set(hashOfKey(key), key)
   }
 }

@@ -59,3 +59,26 @@ function around(whole: Bounds, part: Bounds): Bounds[] {
 function startsBefore(a: Bounds, b: Bounds): boolean {
   return a.start === undefined || b.end === undefined || compareBytes(a.start, b.end) < 0
 }
+
+/**
+ * A number of 30 bits for maps of keys, a small integer: without a string for each key. Equal keys have the same one;
+ * others may have it too. By MurmurHash3's steps.
+ */
+export function hashOfKey(key: Uint8Array): number {
+  let hash = key.length
+  const words = key.length & ~3
+  for (let i = 0; i < words; i += 4) {
+    const word = key[i]! | (key[i + 1]! << 8) | (key[i + 2]! << 16) | (key[i + 3]! << 24)
+    hash = Math.imul(hash ^ Math.imul(word, 0x1b873593), 0x85ebca6b)
+    hash ^= hash >>> 13
+  }
+  for (let i = words; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 16), 0xc2b2ae35)
+  return (hash ^ (hash >>> 15)) & 0x3fff_ffff
+}
+
+export function equalKeys(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let i = a.length - 1; i >= 0; i--) if (a[i] !== b[i]) return false
+  return true
+}

@@ -1,13 +1,13 @@
-import { compareBytes, earlierEnd, laterStart, within } from '../engine/bytes.ts'
+import { compareBytes, earlierEnd, equalKeys, hashOfKey, laterStart, within } from '../engine/bytes.ts'
 import type { Bounds, Cursor, Write } from '../engine/engine.ts'
 import type { Reader } from './coprocessor.ts'
 
-const decoder = new TextDecoder('latin1')
-
 interface Pending {
-  key: Uint8Array
+  readonly key: Uint8Array
   /** Null where the key is deleted. */
-  value: Uint8Array | null
+  readonly value: Uint8Array | null
+  /** Another key of the same hash. */
+  readonly next: Pending | null
 }
 
 /**
@@ -21,7 +21,8 @@ export class Overlay implements Reader {
   #entries: { index: number; writes: readonly Write[] }[] = []
   /** How many of the entries are in the index. */
   #indexed = 0
-  #pending = new Map<string, Pending>()
+  /** By hash of the key. */
+  #pending = new Map<number, Pending>()
   #deleted: { start: Uint8Array; end: Uint8Array }[] = []
   /** The pending keys in order, until the next change; cursors keep theirs. */
   #sorted: readonly Pending[] | null = null
@@ -49,15 +50,15 @@ export class Overlay implements Reader {
   get(key: Uint8Array): Uint8Array | undefined {
     if (this.#entries.length === 0) return this.#below.get(key)
     this.#index()
-    const pending = this.#pending.get(decoder.decode(key))
-    if (pending !== undefined) return pending.value ?? undefined
+    const pending = this.#find(hashOfKey(key), key)
+    if (pending !== null) return pending.value ?? undefined
     return this.#deleted.some((each) => within(key, each)) ? undefined : this.#below.get(key)
   }
 
   cursor(bounds: Bounds = {}): Cursor {
     if (this.#entries.length === 0) return this.#below.cursor(bounds)
     this.#index()
-    this.#sorted ??= [...this.#pending.values()].sort((a, b) => compareBytes(a.key, b.key))
+    this.#sorted ??= this.#all().sort((a, b) => compareBytes(a.key, b.key))
     return new OverlayCursor(this.#below.cursor(bounds), this.#sorted, this.#deleted.slice(), bounds)
   }
 
@@ -72,12 +73,37 @@ export class Overlay implements Reader {
   #indexWrite(write: Write): void {
     if (write.type === 'deleteRange') {
       this.#deleted.push({ start: write.start, end: write.end })
-      for (const [name, { key }] of this.#pending) if (within(key, write)) this.#pending.delete(name)
-    } else {
-      const value = write.type === 'put' ? write.value : null
-      this.#pending.set(decoder.decode(write.key), { key: write.key, value })
-    }
+      const left = this.#all().filter(({ key }) => !within(key, write))
+      this.#pending = new Map()
+      for (const { key, value } of left) this.#put(key, value)
+    } else this.#put(write.key, write.type === 'put' ? write.value : null)
   }
+
+  #put(key: Uint8Array, value: Uint8Array | null): void {
+    const hash = hashOfKey(key)
+    // A new object: open cursors keep the old one.
+    this.#pending.set(hash, { key, value, next: without(this.#pending.get(hash) ?? null, key) })
+  }
+
+  #find(hash: number, key: Uint8Array): Pending | null {
+    let pending = this.#pending.get(hash) ?? null
+    while (pending !== null && !equalKeys(pending.key, key)) pending = pending.next
+    return pending
+  }
+
+  #all(): Pending[] {
+    const all: Pending[] = []
+    for (const first of this.#pending.values()) {
+      for (let pending: Pending | null = first; pending !== null; pending = pending.next) all.push(pending)
+    }
+    return all
+  }
+}
+
+function without(first: Pending | null, key: Uint8Array): Pending | null {
+  if (first === null) return null
+  if (equalKeys(first.key, key)) return first.next
+  return { key: first.key, value: first.value, next: without(first.next, key) }
 }
 
 /** Merges the landed keys with the pending ones; a pending key hides a landed one. */

@@ -12,6 +12,8 @@ export interface Gathered {
   last: FamilyWrite[]
   /** The batch holds what a vote or an answer promises, or a client waits for: it is synced. */
   sync: boolean
+  /** There is enough for a batch already: it follows at once on the one under way. */
+  ample: boolean
   /** Called once the batch is durable, as far as it was synced, and readable; in order. */
   landings: (() => void)[]
   /** What can be seen by now: all are observed, then all answered. */
@@ -24,7 +26,7 @@ export interface Show {
 }
 
 export function nothingGathered(): Gathered {
-  return { raft: [], meta: [], data: [], families: [], last: [], sync: false, landings: [], shows: [] }
+  return { raft: [], meta: [], data: [], families: [], last: [], sync: false, ample: false, landings: [], shows: [] }
 }
 
 export function hasWrites({ raft, meta, data, last, landings }: Gathered): boolean {

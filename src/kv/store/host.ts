@@ -31,6 +31,8 @@ export interface Hosted {
   readonly group: Group
   readonly halted: string | null
   readonly queued: number
+  /** So much waits that the next entry is made while a batch is under way. */
+  readonly ample: boolean
   /** When timed work is due, ms since 1970; Infinity = none known. */
   readonly dueMs: number
   /** Takes what consensus brings; `proposes`: what is queued first. */
@@ -53,6 +55,11 @@ const NO_ANSWER = () => {}
 const DUE_ASK_MS = 20
 /** Entries of a group under way: while the disk or the network is slow, the next ones gather. */
 const ENTRIES_UNDER_WAY_MAX = 4
+/**
+ * A sole voter's entries wait for the disk, so that they are few and large. With so many commands the next one is applied
+ * meanwhile, so that disk and processor do not wait for each other.
+ */
+const AMPLE_COMMANDS = 256
 
 /** One range on this store: its queue, its group, its machine, its observer. */
 export class RangeHost<Command, Response, Query, Answer, Effect> implements Hosted {
@@ -121,6 +128,10 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   get queued(): number {
     return this.#mayPropose ? this.#proposals.queued : 0
+  }
+
+  get ample(): boolean {
+    return this.#proposals.queuedCommands >= AMPLE_COMMANDS && this.#mayPropose
   }
 
   /** Commands and bytes under way. */
@@ -222,7 +233,12 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   get #mayPropose(): boolean {
     if (!this.group.leads) return false
-    return this.#underWay.size + this.#asking < (this.group.sole ? 1 : ENTRIES_UNDER_WAY_MAX)
+    return this.#underWay.size + this.#asking < this.#underWayMax
+  }
+
+  get #underWayMax(): number {
+    if (!this.group.sole) return ENTRIES_UNDER_WAY_MAX
+    return this.#proposals.queuedCommands >= AMPLE_COMMANDS ? 2 : 1
   }
 
   /** Why nothing can be asked of this replica; null where it leads, or will at once. */

@@ -27,6 +27,7 @@ export class NewcomerHost implements Hosted {
   readonly descriptor: RangeDescriptor
   readonly halted = null
   readonly queued = 0
+  readonly ample = false
   readonly dueMs = Number.POSITIVE_INFINITY
   readonly #options: NewcomerOptions
   #landings = 0

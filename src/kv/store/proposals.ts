@@ -26,6 +26,7 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
   readonly #queue = new Fifo<Queued<Command, Response>>()
   #commands = 0
   #bytes = 0
+  #queuedCommands = 0
 
   constructor(range: Range<Command, Response, Query, Answer, Effect>, limits: StoreLimits) {
     this.#range = range
@@ -34,6 +35,10 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
 
   get queued(): number {
     return this.#queue.length
+  }
+
+  get queuedCommands(): number {
+    return this.#queuedCommands
   }
 
   /** Commands and bytes that are not answered. */
@@ -59,6 +64,7 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
   pushOwn(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): void {
     this.#commands += batch.run.count
     this.#bytes += batch.bytes
+    this.#queuedCommands += batch.run.count
     this.#queue.push({ type: 'commands', batch, answer })
   }
 
@@ -97,6 +103,7 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
       if (queued.type === 'commands') this.#release(queued.batch)
       queued.answer(error, [])
     }
+    this.#queuedCommands = 0
   }
 
   #nextSplit(nowMs: number): Proposal<Command, Response> | null {
@@ -121,6 +128,7 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
       const full = count + batch.run.count > entryCommandsMax || bytes + batch.bytes > entryBytesMax
       if (full && count > 0) break
       this.#queue.shift()
+      this.#queuedCommands -= batch.run.count
       // It waited: the boundary may be another one by now, the range may be halted.
       const error = this.#range.check(batch.epochVersion, batch.keys)
       if (error !== null) {

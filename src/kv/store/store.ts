@@ -317,7 +317,7 @@ export class Store implements MetricSource {
     this.#ready = new Set()
     for (const host of ready) {
       // What waits for the disk alone gathers until the disk is free.
-      if (this.#writing && host.group.alone) this.#ready.add(host)
+      if (proposes && this.#writing && host.group.alone && !host.ample) this.#ready.add(host)
       else this.#advanceRange(host, nowMs, proposes)
     }
     const { shows } = this.#gathered
@@ -333,6 +333,7 @@ export class Store implements MetricSource {
     const wasHalted = host.halted !== null
     const { data } = this.#gathered
     const from = data.length
+    if (this.#writing && host.ample) this.#gathered.ample = true
     host.advance(nowMs, this.#gathered, proposes)
     if (data.length > from) this.#gathered.families.push({ family: host.service, until: data.length, from })
     if (host.queued > 0) this.#ready.add(host)
@@ -368,6 +369,7 @@ export class Store implements MetricSource {
     this.#writing = false
     if (this.#state === 'closed') return
     for (const landing of landings) landing()
+    if (this.#gathered.ample) this.#writeGathered()
     // At once: who waits for this batch shall not wait for the next turn too. What is new may gather until then.
     this.#advance(this.#clock.now(), false)
     this.#afterTurn()
@@ -376,8 +378,13 @@ export class Store implements MetricSource {
   #afterTurn(): void {
     if (!this.#writing) this.#setDueTimer()
     if (!this.#writing && (hasWrites(this.#gathered) || this.#ready.size > 0)) this.#schedule()
-    else if (this.#calls.length > 0) this.#schedule()
+    else if (this.#calls.length > 0 || this.#isAmple()) this.#schedule()
     if (!this.#busy()) for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  #isAmple(): boolean {
+    for (const host of this.#ready) if (host.ample && host.group.alone) return true
+    return false
   }
 
   #fail(error: Error): void {

@@ -3,6 +3,7 @@ import { seededRandom } from '../../../src/base/clock.ts'
 import type { Family, Write } from '../../../src/kv/engine/engine.ts'
 import { RocksEngine } from '../../../src/kv/engine/rocksdb/engine.ts'
 import { FamilyCache } from '../../../src/kv/engine/rocksdb/read-cache.ts'
+import { collidingKeys } from '../toy.ts'
 import { MEMORY, newFolder, SMALL } from './disk-engine.ts'
 
 vi.setConfig({ testTimeout: 30_000 })
@@ -92,7 +93,7 @@ describe('the cache of a family', () => {
 
   test('tells apart two keys of one hash: the later one is kept', () => {
     const cache = new FamilyCache(10_000)
-    const [first, second] = ['key 74842', 'key 102443']
+    const [first, second] = collidingKeys().map(text) as [string, string]
     keep(cache, first, '1')
     expect(find(cache, second)).toBeUndefined()
     keep(cache, second, '2')

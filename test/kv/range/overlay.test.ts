@@ -4,7 +4,7 @@ import type { Cursor, Write } from '../../../src/kv/engine/engine.ts'
 import { MemoryEngine } from '../../../src/kv/engine/memory/engine.ts'
 import { BoundedReader, engineReader, writeWithin } from '../../../src/kv/range/boundary.ts'
 import { Overlay } from '../../../src/kv/range/overlay.ts'
-import { bytes, text } from '../toy.ts'
+import { bytes, collidingKeys, text } from '../toy.ts'
 
 const KEYS = 'abcdefghijklmnop'.split('')
 
@@ -16,6 +16,20 @@ function list(cursor: Cursor): string {
 }
 
 describe('overlay', () => {
+  test('tells apart two keys of one hash', () => {
+    const [first, second] = collidingKeys()
+    const overlay = new Overlay(engineReader(new MemoryEngine(), 'inbox'))
+    overlay.add(1, [{ type: 'put', key: first, value: bytes('1') }])
+    expect(overlay.get(second)).toBeUndefined()
+    overlay.add(2, [{ type: 'put', key: second, value: bytes('2') }])
+    const cursor = overlay.cursor()
+    overlay.add(3, [{ type: 'put', key: first, value: bytes('3') }])
+    expect([overlay.get(first), overlay.get(second)]).toEqual([bytes('3'), bytes('2')])
+    expect(list(cursor)).toBe(`${text(second)}2 ${text(first)}1 `)
+    overlay.add(4, [{ type: 'delete', key: second }])
+    expect([overlay.get(first), overlay.get(second)]).toEqual([bytes('3'), undefined])
+  })
+
   test.each([1, 2, 3, 4, 5])('shows landed and pending writes as one, seed %i', (seed) => {
     const random = seededRandom(seed)
     const key = () => KEYS[random.below(KEYS.length)]!

@@ -43,6 +43,59 @@ function setup({
   return { world, engine, simulated, store, observer, client, toy, append, read, code }
 }
 
+/** An engine whose batches land one by one, when they are let go. */
+class HeldEngine extends MemoryEngine {
+  readonly held: (() => void)[] = []
+  holds = false
+
+  override write(batch: Batch): Promise<void> {
+    if (!this.holds) return super.write(batch)
+    return new Promise((resolve) => this.held.push(() => void super.write(batch).then(resolve)))
+  }
+}
+
+describe('while a batch of a sole voter is under way', () => {
+  test('a few commands gather; many are applied, land in order, and are answered in order', async () => {
+    const engine = new HeldEngine()
+    const sizes: number[] = []
+    class Counting extends Toy {
+      override mutate(...[commands, ...rest]: Parameters<Toy['mutate']>): ReturnType<Toy['mutate']> {
+        sizes.push(commands.length)
+        return super.mutate(commands, ...rest)
+      }
+    }
+    const { world, append, read, observer } = setup({ engine, toy: new Counting(), splits: [] })
+    await world.resolve(append('a', '0'))
+    engine.holds = true
+    const words = Array.from({ length: 700 }, (_, n) => String(n + 1))
+    const answered: number[] = []
+    const send = (from: number, to: number) => {
+      for (let n = from; n < to; n++) void append('a', words[n]!).then((response) => answered.push(response!.length))
+      return world.run(50)
+    }
+    await send(0, 1)
+    await send(1, 200)
+    expect(sizes).toEqual([1, 1])
+    await send(200, 300)
+    expect(sizes).toEqual([1, 1, 299])
+    // Not a third one: what comes gathers again.
+    await send(300, 700)
+    expect(sizes).toEqual([1, 1, 299])
+    expect([engine.held.length, answered.length]).toEqual([1, 0])
+    expect(await world.resolve(read('a'))).toBe('0')
+    for (const done of [1, 300, 700]) {
+      engine.held.shift()!()
+      await world.run(50)
+      expect(answered.length).toBe(done)
+      expect(engine.held.length).toBe(done < 700 ? 1 : 0)
+      expect(await world.resolve(read('a'))).toBe(['0', ...words.slice(0, done)].join(' '))
+    }
+    expect(sizes).toEqual([1, 1, 299, 400])
+    expect(answered).toEqual(words.map((word) => Number(word) + 1))
+    expect(observer.state.get('ka')).toBe(['0', ...words].join(' '))
+  })
+})
+
 describe.each(['memory', 'simulated'] as const)('store on the %s engine', (disk) => {
   test('applies commands in the order of the calls, and reads what was acknowledged', async () => {
     const { world, append, read, observer } = setup({ disk })
