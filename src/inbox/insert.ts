@@ -3,7 +3,7 @@
  *
  * Hot path: one command and one callback for each target, nothing else (bench: `insert`).
  */
-import type { TenantId } from '../base/ids.ts'
+import type { InboxId, TenantId } from '../base/ids.ts'
 import type { Insert, InsertResult, InsertTarget } from './contract.ts'
 import type { InboxRanges } from './feed-host.ts'
 import type { InsertCommand, Response } from './store/command.ts'
@@ -35,8 +35,10 @@ export function insertAll(
   const open = new OpenInsert(targets.length, done)
   for (let i = 0; i < targets.length; i++) {
     const target = targets[i]!
-    if (target.qos > 0) send(ranges, toCommand(tenant, insert, target), open, i)
-    else {
+    if (target.qos > 0) {
+      const command = toCommand(tenant, insert, target)
+      ranges.mutateWith(command.key, command, open.answered, undefined, i)
+    } else {
       const result = passOn(target, (error, later) => open.settle(i, error, later))
       if (result !== null) open.settle(i, null, result)
     }
@@ -44,10 +46,31 @@ export function insertAll(
   open.settle(-1, null, null)
 }
 
+/** Keys of inboxes that were lately inserted into, by tenant and inbox: made once, held once. */
+const keys = new Map<TenantId, Map<InboxId, Buffer>>()
+const KEYS_MAX = 65_536
+let keysCount = 0
+
+function keyOf(tenant: TenantId, inbox: InboxId): Buffer {
+  let own = keys.get(tenant)
+  const known = own?.get(inbox)
+  if (known !== undefined) return known
+  if (own === undefined || keysCount >= KEYS_MAX) {
+    if (keysCount >= KEYS_MAX) keys.clear()
+    if (keys.size === 0) keysCount = 0
+    keys.set(tenant, (own = new Map()))
+  }
+  // Not of the pool: it stays.
+  const key = Buffer.from(new Uint8Array(inboxStart(tenant, inbox)).buffer)
+  own.set(inbox, key)
+  keysCount++
+  return key
+}
+
 export function toCommand(tenant: TenantId, { message, dedup }: Insert, target: InsertTarget): InsertCommand {
   return {
     type: 'insert',
-    key: inboxStart(tenant, target.inbox),
+    key: keyOf(tenant, target.inbox),
     incarnation: target.incarnation,
     qos: target.qos,
     retain: target.retain,
@@ -55,12 +78,6 @@ export function toCommand(tenant: TenantId, { message, dedup }: Insert, target: 
     message,
     dedup,
   }
-}
-
-function send(ranges: InboxRanges, command: InsertCommand, open: OpenInsert, at: number): void {
-  ranges.mutateWith(command.key, command, (error, response: Response | null) =>
-    open.settle(at, error, response as InsertResult),
-  )
 }
 
 /** Counts the targets that are not settled, and one for the loop over them. */
@@ -74,6 +91,10 @@ class OpenInsert {
     this.#results = new Array<InsertResult>(targets).fill('absent')
     this.#open = targets + 1
     this.#done = done
+  }
+
+  readonly answered = (error: Error | null, response: Response | null, at: number): void => {
+    this.settle(at, error, response as InsertResult | null)
   }
 
   settle(at: number, error: Error | null, result: InsertResult | null): void {

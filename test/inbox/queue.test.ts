@@ -29,7 +29,9 @@ describe('insert', () => {
 
   test('fails as a whole, once, where one target fails', () => {
     const pending: ((error: Error | null, response: InsertResult | null) => void)[] = []
-    const ranges = { mutateWith: (_key, _command, done) => void pending.push(done) } as InboxRanges
+    const mutateWith: InboxRanges['mutateWith'] = (_key, _command, done, _options, tag = 0) =>
+      void pending.push((error, response) => done(error, response, tag))
+    const ranges = { mutateWith } as InboxRanges
     const target = { inbox: 'c' as InboxId, incarnation: 1, qos: 1, retain: false, subscriptionIds: [] } as const
     const calls: unknown[] = []
     const insert = { message: message('m'), targets: [target, target, { ...target, qos: 0 }] as const, dedup: null }

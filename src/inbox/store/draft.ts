@@ -34,7 +34,7 @@ import {
 interface Codec<Value> {
   kind: number
   decode(bytes: Uint8Array): Value
-  encode(value: Value): Buffer
+  encode(value: Value): Uint8Array
 }
 
 const SESSION: Codec<Session> = { kind: KIND_SESSION, decode: decodeSession, encode: encodeSession }

@@ -138,49 +138,52 @@ export function toTallyLimits(limits: InboxLimits): TallyLimits {
   }
 }
 
-export function encodeTally(tally: Tally): Buffer {
+/** A tally passes here twice for every insert: a view of its own is much faster than the reads and writes of a Buffer. */
+const tallyBytes = new Uint8Array(TALLY_BYTES)
+const tallyView = new DataView(tallyBytes.buffer)
+
+export function encodeTally(tally: Tally): Uint8Array {
   const { limits } = tally
-  const bytes = Buffer.allocUnsafe(TALLY_BYTES)
-  bytes[0] = VERSION
-  bytes[1] = (tally.attached ? 1 : 0) | (limits.dropNewest ? 2 : 0) | (limits.queueQos0 ? 4 : 0)
-  let at = bytes.writeDoubleBE(tally.incarnation, 2)
-  at = bytes.writeDoubleBE(limits.messagesMax, at)
-  at = bytes.writeDoubleBE(limits.bytesMax, at)
-  at = bytes.writeDoubleBE(tally.head, at)
-  at = bytes.writeDoubleBE(tally.tail, at)
-  at = bytes.writeDoubleBE(tally.window, at)
-  at = bytes.writeDoubleBE(tally.droppedTo, at)
-  at = bytes.writeDoubleBE(tally.sentUpTo, at)
-  at = bytes.writeDoubleBE(tally.messages, at)
-  at = bytes.writeDoubleBE(tally.bytes, at)
-  at = bytes.writeDoubleBE(tally.trim, at)
-  at = bytes.writeDoubleBE(tally.publishers, at)
-  bytes.fill(0, at)
-  return bytes
+  tallyBytes[0] = VERSION
+  tallyBytes[1] = (tally.attached ? 1 : 0) | (limits.dropNewest ? 2 : 0) | (limits.queueQos0 ? 4 : 0)
+  tallyView.setFloat64(2, tally.incarnation)
+  tallyView.setFloat64(10, limits.messagesMax)
+  tallyView.setFloat64(18, limits.bytesMax)
+  tallyView.setFloat64(26, tally.head)
+  tallyView.setFloat64(34, tally.tail)
+  tallyView.setFloat64(42, tally.window)
+  tallyView.setFloat64(50, tally.droppedTo)
+  tallyView.setFloat64(58, tally.sentUpTo)
+  tallyView.setFloat64(66, tally.messages)
+  tallyView.setFloat64(74, tally.bytes)
+  tallyView.setFloat64(82, tally.trim)
+  tallyView.setFloat64(90, tally.publishers)
+  tallyView.setUint32(98, 0)
+  return tallyBytes.slice()
 }
 
 export function decodeTally(bytes: Uint8Array): Tally {
-  const source = asBuffer(bytes)
-  if (source.length !== TALLY_BYTES || source[0] !== VERSION) throw damaged(`a tally has version ${source[0]}`)
-  const flags = source[1]!
+  if (bytes.length !== TALLY_BYTES || bytes[0] !== VERSION) throw damaged(`a tally has version ${bytes[0]}`)
+  tallyBytes.set(bytes)
+  const flags = tallyBytes[1]!
   return {
-    incarnation: source.readDoubleBE(2),
+    incarnation: tallyView.getFloat64(2),
     attached: (flags & 1) !== 0,
     limits: {
-      messagesMax: source.readDoubleBE(10),
-      bytesMax: source.readDoubleBE(18),
+      messagesMax: tallyView.getFloat64(10),
+      bytesMax: tallyView.getFloat64(18),
       dropNewest: (flags & 2) !== 0,
       queueQos0: (flags & 4) !== 0,
     },
-    head: source.readDoubleBE(26),
-    tail: source.readDoubleBE(34),
-    window: source.readDoubleBE(42),
-    droppedTo: source.readDoubleBE(50),
-    sentUpTo: source.readDoubleBE(58),
-    messages: source.readDoubleBE(66),
-    bytes: source.readDoubleBE(74),
-    trim: source.readDoubleBE(82),
-    publishers: source.readDoubleBE(90),
+    head: tallyView.getFloat64(26),
+    tail: tallyView.getFloat64(34),
+    window: tallyView.getFloat64(42),
+    droppedTo: tallyView.getFloat64(50),
+    sentUpTo: tallyView.getFloat64(58),
+    messages: tallyView.getFloat64(66),
+    bytes: tallyView.getFloat64(74),
+    trim: tallyView.getFloat64(82),
+    publishers: tallyView.getFloat64(90),
   }
 }
 

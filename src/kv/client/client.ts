@@ -10,8 +10,11 @@ import type { RangeDescriptor } from '../range/coprocessor.ts'
 export interface RangeClient<Command, Response, Query, Answer> {
   /** Runs `command` on the range that holds `key`. Commands of one key are applied in the order of the calls. */
   mutate(key: Uint8Array, command: Command, options?: CallOptions): Promise<Response>
-  /** As {@link mutate} without a promise for each command: `done` is called once, in the order of application. */
-  mutateWith(key: Uint8Array, command: Command, done: Done<Response>, options?: CallOptions): void
+  /**
+   * As {@link mutate} without a promise for each command: `done` is called once, in the order of application, with `tag`:
+   * so that one function may serve many commands.
+   */
+  mutateWith(key: Uint8Array, command: Command, done: Done<Response>, options?: CallOptions, tag?: number): void
   /** Reads from the range that holds `key`. */
   query(key: Uint8Array, query: Query, options?: QueryOptions): Promise<Answer>
   /** The range that holds `key` now, by the landscape: a hint. For services that walk range by range. */
@@ -21,7 +24,7 @@ export interface RangeClient<Command, Response, Query, Answer> {
 }
 
 /** `error` is null on success. Called outside of the range's loop, never twice. */
-export type Done<Response> = (error: Error | null, response: Response | null) => void
+export type Done<Response> = (error: Error | null, response: Response | null, tag: number) => void
 
 export interface CallOptions {
   /** Milliseconds until a call without quorum fails. Default 10,000. */

@@ -9,8 +9,10 @@ export interface Call<Command, Response> {
   readonly key: Uint8Array
   readonly command: Command
   readonly done: Done<Response>
+  /** The caller's own number for it: see {@link Done}. */
+  readonly tag: number
   readonly bytes: number
-  /** Monotonic, in milliseconds. */
+  /** Monotonic, in whole milliseconds: a number that takes no memory of its own. */
   readonly deadlineMs: number
   number: number
   /** The answer came before that of an earlier call, and waits for it. */
@@ -56,7 +58,8 @@ export class Lane<Command, Response> {
   bytes = 0
   #next = 1
   #answered = 0
-  #calls: Call<Command, Response>[] = []
+  /** Those before the head are taken: null, so that they are not held on to. */
+  #calls: (Call<Command, Response> | null)[] = []
   #head = 0
   #sent = 0
 
@@ -92,8 +95,8 @@ export class Lane<Command, Response> {
 
   /** Takes over a numbered call: of a greater number than those here. */
   adopt(call: Call<Command, Response>): void {
-    const last = this.#calls[this.#calls.length - 1]
-    assert(last === undefined || last.number < call.number, 'Calls of a lane have rising numbers')
+    const last = this.#calls[this.#calls.length - 1] ?? null
+    assert(last === null || last.number < call.number, 'Calls of a lane have rising numbers')
     this.#calls.push(call)
     this.bytes += call.bytes
     if (call.number >= this.#next) this.#next = call.number + 1
@@ -159,9 +162,9 @@ export class Lane<Command, Response> {
 
   /** Takes the first call, where its answer is here. */
   shiftAnswered(): Call<Command, Response> | null {
-    const call = this.#calls[this.#head]
-    if (call === undefined || !call.answered) return null
-    this.#head++
+    const call = this.#calls[this.#head] ?? null
+    if (call === null || !call.answered) return null
+    this.#calls[this.#head++] = null
     if (this.#sent > 0) this.#sent--
     this.bytes -= call.bytes
     this.#answered = call.number
@@ -169,7 +172,7 @@ export class Lane<Command, Response> {
       this.#calls = []
       this.#head = 0
     } else if (this.#head > 1024 && this.#head * 2 > this.#calls.length) {
-      this.#calls = this.#calls.slice(this.#head)
+      this.#calls.splice(0, this.#head)
       this.#head = 0
     }
     return call

@@ -98,10 +98,10 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     })
   }
 
-  mutateWith(key: Uint8Array, command: Command, done: Done<Response>, options?: CallOptions): void {
+  mutateWith(key: Uint8Array, command: Command, done: Done<Response>, options?: CallOptions, tag = 0): void {
     const refused = this.#options.refuses?.(command) ?? null
     if (refused !== null) {
-      this.#options.transport.schedule(() => this.#finish(done, refused, null))
+      this.#options.transport.schedule(() => this.#finish({ done, tag }, refused, null))
       return
     }
     const lane = this.#laneOf(key)
@@ -109,13 +109,13 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     const { commandsMax, bytesMax } = this.#limits
     if (lane === null || lane.length >= commandsMax || (lane.length > 0 && lane.bytes + bytes > bytesMax)) {
       const error = this.#refusal(lane)
-      this.#options.transport.schedule(() => this.#finish(done, error, null))
+      this.#options.transport.schedule(() => this.#finish({ done, tag }, error, null))
       return
     }
     const nowMs = this.#now()
     if (lane.length === 0) lane.progressMs = nowMs
-    const deadlineMs = nowMs + (options?.deadlineMs ?? this.#limits.deadlineMs)
-    lane.push({ key, command, done, bytes, deadlineMs, number: 0, answered: false, response: null })
+    const deadlineMs = Math.ceil(nowMs + (options?.deadlineMs ?? this.#limits.deadlineMs))
+    lane.push({ key, command, done, tag, bytes, deadlineMs, number: 0, answered: false, response: null })
     this.#markDirty(lane)
     this.#stopTick ??= this.#options.clock.after(TICK_MS, () => this.#tick())
   }
@@ -144,7 +144,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     const error = this.#closedError()
     this.#queries.close(error)
     for (const lane of this.#lanes.values()) {
-      for (const call of lane.extract(() => true)) this.#finish(call.done, error, null)
+      for (const call of lane.extract(() => true)) this.#finish(call, error, null)
     }
     this.#lanes.clear()
   }
@@ -241,8 +241,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   /** Hands out the answers that have no unanswered call before them. */
   #release(lane: Lane<Command, Response>): void {
     for (let call = lane.shiftAnswered(); call !== null; call = lane.shiftAnswered()) {
-      if (call.response === LOST) this.#finish(call.done, this.#lostAnswer(lane), null)
-      else this.#finish(call.done, null, call.response)
+      if (call.response === LOST) this.#finish(call, this.#lostAnswer(lane), null)
+      else this.#finish(call, null, call.response)
     }
   }
 
@@ -256,7 +256,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     if (ERRORS[error.code].retry === 'never') {
       const to = run.first + run.count
       const failed = lane.extract((call) => call.number >= run.first && call.number < to && !call.answered)
-      for (const call of failed) this.#finish(call.done, error, null)
+      for (const call of failed) this.#finish(call, error, null)
       this.#release(lane)
     } else if (error.code === 'SEQUENCE_GAP') {
       // The range says less than it had acknowledged before this batch left: it has forgotten the stream, not missed
@@ -369,15 +369,15 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     const message = `Cannot run a command on range "${lane.descriptor.id}" in time: ${lane.lastError?.message ?? 'it does not answer'}`
     const error = new BrokerError('TIMEOUT', message, { cause: lane.lastError })
     for (const call of lane.extract((each) => each.deadlineMs <= nowMs && !each.answered)) {
-      this.#finish(call.done, error, null)
+      this.#finish(call, error, null)
     }
     this.#release(lane)
     this.#markDirty(lane)
   }
 
-  #finish(done: Done<Response>, error: Error | null, response: Response | null): void {
+  #finish({ done, tag }: { done: Done<Response>; tag: number }, error: Error | null, response: Response | null): void {
     try {
-      done(error, response)
+      done(error, response, tag)
     } catch (cause) {
       this.#options.log.error({ err: cause, service: this.#options.service }, 'A callback of a range command threw')
     }

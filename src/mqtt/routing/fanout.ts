@@ -1,4 +1,5 @@
 import type { SubscriptionOptions, TopicEntry } from '../../dist/index.ts'
+import type { InsertTarget } from '../../inbox/index.ts'
 import type { LocalTable } from './local-table.ts'
 import type { NodeRoute, OtherNodes } from './other-nodes.ts'
 import { type LocalTarget, type Subscriber, toTarget } from './subscriber.ts'
@@ -28,6 +29,8 @@ export class Fanout {
   readonly transientOnly: boolean
   /** True where nobody at all is. */
   readonly empty: boolean
+  /** What is asked of `inbox` for each QoS, and QoS with RETAIN: as long as no-local plays no part, always the same. */
+  readonly inserts: (readonly InsertTarget[] | null)[] | null
 
   constructor(entry: FanoutEntry, table: LocalTable, node: string, others: OtherNodes | null = null) {
     let remote = false
@@ -41,6 +44,8 @@ export class Fanout {
     this.transientOnly = entry.inboxes.length === 0 && entry.groups.length === 0 && entry.plugins.length === 0
     this.localOnly = !remote && this.transientOnly
     this.empty = this.localOnly && this.targets.length === 0
+    const same = entry.groups.length === 0 && !entry.inboxes.some(({ noLocal }) => noLocal)
+    this.inserts = same ? [null, null, null, null, null, null] : null
   }
 
   #addLocal(entry: FanoutEntry, filters: readonly string[], table: LocalTable): void {

@@ -160,7 +160,8 @@ export class Publication {
 const NO_IDS: readonly number[] = []
 
 function copy(source: Uint8Array, start: number, end: number): Uint8Array {
-  const target = Buffer.allocUnsafeSlow(end - start)
-  target.set(source.subarray(start, end))
+  const target = Buffer.allocUnsafe(end - start)
+  if (end - start > 64) target.set(source.subarray(start, end))
+  else for (let i = start; i < end; i++) target[i - start] = source[i]!
   return target
 }

@@ -154,17 +154,18 @@ export class Router {
     dedup: Repetition,
     waiter: Waiter,
   ): void {
-    const targets: InsertTarget[] = []
-    for (const inbox of entry.inboxes) {
-      const target = toInsertTarget(inbox, publication)
-      if (target !== null) targets.push(target)
-    }
     const again = dedup?.repeated ?? false
-    for (const group of entry.groups) {
-      const outcome = this.#groups.deliver(tenant, publication, group, again, () => waiter.expect())
-      if (outcome === 'taken') waiter.matched++
-      else if (outcome === 'inbox') targets.push(groupTarget(group, publication))
-    }
+    const { inserts } = this.fanout(entry)
+    let targets: readonly InsertTarget[]
+    if (inserts === null) {
+      const own = insertTargets(publication, entry)
+      for (const group of entry.groups) {
+        const outcome = this.#groups.deliver(tenant, publication, group, again, () => waiter.expect())
+        if (outcome === 'taken') waiter.matched++
+        else if (outcome === 'inbox') own.push(groupTarget(group, publication))
+      }
+      targets = own
+    } else targets = inserts[publication.qos + (publication.retain ? 3 : 0)] ??= insertTargets(publication, entry)
     waiter.matched += targets.length
     if (targets.length > 0) this.#insert(tenant, publication, targets, dedup, entry, waiter)
     for (const plugin of again ? [] : entry.plugins) {
@@ -182,7 +183,7 @@ export class Router {
   #insert(
     tenant: TenantId,
     publication: Publication,
-    targets: InsertTarget[],
+    targets: readonly InsertTarget[],
     dedup: Repetition,
     entry: TopicEntry,
     waiter: Waiter,
@@ -271,6 +272,15 @@ class Waiter {
 function ignore(): void {}
 
 const NO_IDS: readonly number[] = []
+
+function insertTargets(publication: Publication, entry: TopicEntry): InsertTarget[] {
+  const targets: InsertTarget[] = []
+  for (const inbox of entry.inboxes) {
+    const target = toInsertTarget(inbox, publication)
+    if (target !== null) targets.push(target)
+  }
+  return targets
+}
 
 function toInsertTarget(matched: MatchedInbox, publication: Publication): InsertTarget | null {
   let qos = matched.qos
