@@ -126,6 +126,7 @@ function loadOptions(command: Command): Command {
     )
     .option('--in-flight <n>', 'unreceived messages of one publisher; connects under way', positive)
     .option('--rate <n>', 'messages a second in all, on a fixed schedule (open loop); 0 for closed loop', atLeast(0))
+    .option('--burst <n>', 'messages that a publisher sends at once, in the open loop', positive)
     .option('--seconds <n>', 'measured window', positive)
     .option('--warmup <n>', 'seconds under load before it', atLeast(0))
     .option('--one-per-segment', 'write each message by itself; window 1, pairs 500 unless given')

@@ -3,10 +3,12 @@ import type { Line } from './run.ts'
 import type { Result, Spec } from './spec.ts'
 
 export function progressLine(line: Line): string {
-  const { at, receivedPerSecond, sentPerSecond, brokerCpuPercent, rssMib } = line
+  const { at, receivedPerSecond, sentPerSecond, brokerCpuPercent, rssMib, more = {} } = line
   const cpu = brokerCpuPercent === null ? '' : `  broker ${brokerCpuPercent.toFixed(0)} % CPU`
   const rss = rssMib === null ? '' : `  ${rssMib.toFixed(0)} MiB`
-  return `${at.toFixed(0).padStart(4)} s  received ${count(receivedPerSecond)}/s  sent ${count(sentPerSecond)}/s${cpu}${rss}`
+  const rest = Object.entries(more).map(([name, value]) => `  ${name} ${figure(value)}`)
+  const rates = `received ${count(receivedPerSecond)}/s  sent ${count(sentPerSecond)}/s`
+  return `${at.toFixed(0).padStart(4)} s  ${rates}${cpu}${rss}${rest.join('')}`
 }
 
 export function describeSpec(spec: Spec): string {

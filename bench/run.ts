@@ -6,7 +6,7 @@ import { watchEventLoop } from './event-loop.ts'
 import type { Order, Report } from './generator/main.ts'
 import { cpuMicros, rssMib } from './proc.ts'
 import { measureRestart } from './restart.ts'
-import type { Measured, Progress, Result, Spec } from './spec.ts'
+import { type Measured, type Progress, type Result, type Spec, sharingScenarios } from './spec.ts'
 import { measureStart } from './start.ts'
 
 export interface Line extends Progress {
@@ -28,7 +28,7 @@ export async function runOnce(options: BrokerOptions, spec: Spec, onLine: (line:
     const log = (text: string) => process.stderr.write(`${text}\n`)
     return { broker: options.name, spec, rssMib: null, ...(await measureRestart(options, spec, log)) }
   }
-  const broker = await startBroker(options)
+  const broker = await startBroker({ ...options, allCores: sharingScenarios.includes(spec.scenario) })
   try {
     const memory = watchMemory(broker.target.pid)
     const loop = spec.scenario === 'flood' ? watchEventLoop(broker, spec) : null

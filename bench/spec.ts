@@ -26,6 +26,9 @@ export const scenarioNames = [
 ] as const
 export const brokerNames = ['flockmq', 'mosquitto', 'aedes', 'external', 'ceiling'] as const
 
+/** Where disk and processor work at once: the broker has both cores, and the generator sleeps where it has nothing to do. */
+export const sharingScenarios: readonly (typeof scenarioNames)[number][] = ['offline-acks', 'offline-fan-out', 'long']
+
 export type TrafficScenario = (typeof trafficScenarios)[number]
 export type ScenarioName = (typeof scenarioNames)[number]
 export type BrokerName = (typeof brokerNames)[number]
@@ -45,6 +48,8 @@ export interface Spec {
   inFlight: number
   /** Messages a second of all publishers together on a fixed schedule (open loop); 0 means closed loop. */
   rate: number
+  /** Messages that a publisher sends at once, in the open loop. */
+  burst: number
   /** Length of the measured window. */
   seconds: number
   /** Time under load before the window opens. */
@@ -121,6 +126,8 @@ export interface Progress {
   at: number
   receivedPerSecond: number
   sentPerSecond: number
+  /** Figures of one scenario only, by name with unit. */
+  more?: Record<string, number>
 }
 
 const common: Omit<Spec, 'scenario'> = {
@@ -130,6 +137,7 @@ const common: Omit<Spec, 'scenario'> = {
   connections: 50,
   inFlight: 64,
   rate: 0,
+  burst: 1,
   seconds: 5,
   warmup: 1,
   onePerSegment: false,
@@ -147,7 +155,7 @@ const special: Partial<Record<ScenarioName, Partial<Spec>>> = {
   latency: { rate: 5000 },
   'persistent-online': { qos: 1 },
   'persistent-offline': { qos: 1, messages: 2000 },
-  'offline-acks': { qos: 1, connections: 64, inFlight: 16 },
+  'offline-acks': { qos: 1, connections: 64, inFlight: 16, warmup: 6 },
   'offline-fan-out': { qos: 1, connections: 1, inFlight: 4, payload: 1024, sessions: 10_000, messages: 50 },
   long: {
     version: 5,
@@ -157,6 +165,7 @@ const special: Partial<Record<ScenarioName, Partial<Spec>>> = {
     payload: 1024,
     rate: 30_000,
     seconds: 600,
+    warmup: 6,
     sessions: 2048,
   },
   restart: { qos: 1, connections: 50, sessions: 100_000, messages: 1_000_000 },

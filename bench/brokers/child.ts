@@ -25,9 +25,12 @@ export interface Child {
   stop(): Promise<void>
 }
 
-/** sh and taskset replace themselves by the command, so that the pid is the command's. Without taskset nothing is pinned. */
-export function startPinned(core: number, command: string, args: readonly string[], ipc = false): Child {
-  const pin = pinned ? ['taskset', '-c', String(core)] : []
+/**
+ * sh and taskset replace themselves by the command, so that the pid is the command's. `core` null: on all of them; without
+ * taskset nothing is pinned.
+ */
+export function startPinned(core: number | null, command: string, args: readonly string[], ipc = false): Child {
+  const pin = pinned && core !== null ? ['taskset', '-c', String(core)] : []
   const stdio: StdioOptions = ipc ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe']
   const child = spawn('sh', ['-c', raiseFiles, 'sh', ...pin, command, ...args], { stdio })
   alive.add(child)

@@ -7,7 +7,7 @@ import type { Launch, Launched } from './index.ts'
 /** The program, seen from build/dev/bench/brokers. */
 const program = fileURLToPath(new URL('../../../main.js', import.meta.url))
 
-export async function launchFlockmq({ port, folder, set }: Launch): Promise<Launched> {
+export async function launchFlockmq({ port, folder, set, allCores }: Launch): Promise<Launched> {
   if (!existsSync(program)) throw new Error(`Cannot start broker "flockmq": no ${program}; run "npm run build" first`)
   const [apiPort, wsPort] = [await freePort(), await freePort()]
   const settings = [
@@ -28,5 +28,5 @@ export async function launchFlockmq({ port, folder, set }: Launch): Promise<Laun
     folder,
     ...settings.flatMap((setting) => ['--set', setting]),
   ]
-  return { child: startPinned(brokerCore, process.execPath, args), apiPort }
+  return { child: startPinned(allCores ? null : brokerCore, process.execPath, args), apiPort }
 }

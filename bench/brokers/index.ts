@@ -21,9 +21,12 @@ export interface BrokerOptions {
   set: string[]
   /** Further lines of mosquitto.conf. */
   mosquittoConf: string[]
+  /** FlockMQ on all cores, not on one. Default false. */
+  allCores?: boolean
 }
 
 export interface Launch {
+  allCores: boolean
   port: number
   folder: string
   set: string[]
@@ -82,7 +85,9 @@ export async function launch(options: BrokerOptions, kept?: string): Promise<Run
   }
   const folder = kept ?? temporaryFolder(options.name)
   const port = await freePort()
-  const { child, apiPort } = await launcher({ port, folder, set: options.set, mosquittoConf: options.mosquittoConf })
+  const { child, apiPort } = await launcher({
+    ...{ port, folder, allCores: options.allCores ?? false, set: options.set, mosquittoConf: options.mosquittoConf },
+  })
   const stop = async () => {
     await child.stop()
     if (kept === undefined) removeFolder(folder)

@@ -6,9 +6,10 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { rssMib } from '../proc.ts'
-import type { Measured } from '../spec.ts'
+import type { Measured, Progress } from '../spec.ts'
 import { disconnectPacket } from './codec.ts'
 import { type Context, closeAll, forEachBounded, openAll, sleep, untilDone } from './context.ts'
+import { LatencyRecorder } from './latency.ts'
 import { Ledger } from './ledger.ts'
 import { Meter } from './meter.ts'
 import { createAckedPublishers, createSessions, sessionLink, topicsOfPublisher } from './offline-acks.ts'
@@ -21,8 +22,12 @@ const stallMs = 30_000
 const settleSeconds = 60
 const mebibyte = 1024 * 1024
 
+/** Seconds of a line of progress. */
+const lineSeconds = 10
+
 interface Second {
   acked: number
+  p99Ms: number
   queuedMib: number
   rssMib: number
   diskMib: number
@@ -37,9 +42,9 @@ export async function runLong(context: Context): Promise<Measured> {
   await openAll(flow.publishers)
   const emptyMib = folderMib(context.target.folder)
   flow.running = true
-  if (spec.rate > 0) runSchedule(flow, spec.rate)
+  const schedule = { rate: spec.rate, burst: spec.burst, rampSeconds: spec.warmup / 2, pause: 'sleep' } as const
+  if (spec.rate > 0) runSchedule(flow, schedule)
   else for (const publisher of flow.publishers) publisher.pump()
-  const stopProgress = meter.progress(context.report)
   await sleep(spec.warmup * 1000)
   const ledger = new Ledger(context.target)
   await ledger.open()
@@ -61,7 +66,6 @@ export async function runLong(context: Context): Promise<Measured> {
   )
   await queues.offline()
   await sleep(settleSeconds * 1000)
-  stopProgress()
   const afterMib = folderMib(context.target.folder)
   const sent = flow.publishers.reduce((sum, publisher) => sum + publisher.sent, 0)
   const extra = {
@@ -129,9 +133,11 @@ class Queues {
 }
 
 /** Looks at everything once a second, and lets the sessions come and go. */
-async function watch({ spec, meter, target }: Context, queues: Queues): Promise<Second[]> {
+async function watch({ spec, meter, target, report }: Context, queues: Queues): Promise<Second[]> {
   const seconds: Second[] = []
+  meter.recent = new LatencyRecorder()
   let last = { at: performance.now(), acked: meter.received }
+  const began = last.at
   const end = last.at + spec.seconds * 1000
   while (last.at < end) {
     await sleep(1000)
@@ -139,15 +145,26 @@ async function watch({ spec, meter, target }: Context, queues: Queues): Promise<
     const queuedBytes = Math.max(0, queues.queued) * spec.payload
     seconds.push({
       acked: ((now.acked - last.acked) * 1000) / (now.at - last.at),
+      p99Ms: (meter.recent.summary()?.p99 ?? 0) / 1000,
       queuedMib: queuedBytes / mebibyte,
       rssMib: rssMib(target.pid) ?? 0,
       diskMib: folderMib(target.folder),
     })
     last = now
+    meter.recent.reset()
+    if (seconds.length % lineSeconds === 0) report(progressOf(seconds.slice(-lineSeconds), now.at - began))
     if (!queues.isOnline && queuedBytes >= spec.queueBytes) await queues.online()
     else if (queues.isOnline && queuedBytes < spec.queueBytes / 100) await queues.offline()
   }
   return seconds
+}
+
+function progressOf(some: readonly Second[], atMs: number): Progress {
+  const rates = some.map(({ acked }) => acked)
+  const { queuedMib, diskMib } = some.at(-1)!
+  const more = { minPerSecond: Math.min(...rates), p99Ms: Math.max(...some.map(({ p99Ms }) => p99Ms)) }
+  const at = atMs / 1000
+  return { at, receivedPerSecond: mean(rates), sentPerSecond: mean(rates), more: { ...more, queuedMib, diskMib } }
 }
 
 function summary(seconds: readonly Second[]): Record<string, number> {
@@ -158,6 +175,9 @@ function summary(seconds: readonly Second[]): Record<string, number> {
   return {
     ackedMinPerSecond: Math.min(...rates),
     ackedMeanPerSecond: mean(rates),
+    secondsUnderHalfOfMean: rates.filter((rate) => rate < mean(rates) / 2).length,
+    p99MsFirstQuarter: mean(quarter.map(({ p99Ms }) => p99Ms)),
+    p99MsLastQuarter: mean(lastQuarter.map(({ p99Ms }) => p99Ms)),
     rssMibFirstQuarter: mean(quarter.map((second) => second.rssMib)),
     rssMibLastQuarter: mean(lastQuarter.map((second) => second.rssMib)),
     queuedMibMax: max(({ queuedMib }) => queuedMib),
@@ -174,6 +194,7 @@ function minutes(seconds: readonly Second[]): Record<string, number>[] {
     const last = some.at(-1)!
     rows.push({
       ...{ minute: 1 + at / 60, meanPerSecond: mean(rates), minPerSecond: Math.min(...rates) },
+      p99Ms: mean(some.map(({ p99Ms }) => p99Ms)),
       ...{ queuedMib: last.queuedMib, rssMib: last.rssMib, diskMib: last.diskMib },
     })
   }

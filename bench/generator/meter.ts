@@ -18,6 +18,8 @@ export class Meter {
   received = 0
   sent = 0
   readonly latency = new LatencyRecorder()
+  /** Since somebody looked last; null where nobody does. */
+  recent: LatencyRecorder | null = null
   /** Open loop: how late the generator itself was, a part of every latency. */
   readonly lateness = new LatencyRecorder()
   readonly #pid: number

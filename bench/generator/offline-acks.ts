@@ -22,7 +22,8 @@ export async function runOfflineAcks(context: Context): Promise<Measured> {
   const flow = createAckedPublishers(context)
   await openAll(flow.publishers)
   flow.running = true
-  if (spec.rate > 0) runSchedule(flow, spec.rate)
+  const schedule = { rate: spec.rate, burst: spec.burst, rampSeconds: spec.warmup / 2, pause: 'sleep' } as const
+  if (spec.rate > 0) runSchedule(flow, schedule)
   else for (const publisher of flow.publishers) publisher.pump()
   const stopProgress = meter.progress(context.report)
   await sleep(spec.warmup * 1000)

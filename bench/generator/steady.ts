@@ -20,7 +20,7 @@ export const runSteady = async (context: Context): Promise<Measured> => {
   await openAll(flow.publishers)
 
   flow.running = true
-  if (spec.rate > 0) runSchedule(flow, spec.rate)
+  if (spec.rate > 0) runSchedule(flow, { rate: spec.rate })
   else for (const publisher of flow.publishers) publisher.pump()
   const stopProgress = meter.progress(context.report)
   const stopWatch = watchStalls(flow, trackers)
