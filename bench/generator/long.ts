@@ -136,6 +136,7 @@ class Queues {
 async function watch({ spec, meter, target, report }: Context, queues: Queues): Promise<Second[]> {
   const seconds: Second[] = []
   meter.recent = new LatencyRecorder()
+  let changing: Change = { done: true, error: null }
   let last = { at: performance.now(), acked: meter.received }
   const began = last.at
   const end = last.at + spec.seconds * 1000
@@ -152,11 +153,33 @@ async function watch({ spec, meter, target, report }: Context, queues: Queues): 
     })
     last = now
     meter.recent.reset()
+    if (changing.error !== null) throw changing.error
     if (seconds.length % lineSeconds === 0) report(progressOf(seconds.slice(-lineSeconds), now.at - began))
-    if (!queues.isOnline && queuedBytes >= spec.queueBytes) await queues.online()
-    else if (queues.isOnline && queuedBytes < spec.queueBytes / 100) await queues.offline()
+    // Not awaited: what happens while they come or go counts too.
+    if (!changing.done) continue
+    if (!queues.isOnline && queuedBytes >= spec.queueBytes) changing = begin(queues.online())
+    else if (queues.isOnline && queuedBytes < spec.queueBytes / 100) changing = begin(queues.offline())
   }
+  while (!changing.done) await sleep(100)
+  if (changing.error !== null) throw changing.error
   return seconds
+}
+
+/** The sessions come or go. */
+interface Change {
+  done: boolean
+  error: Error | null
+}
+
+function begin(work: Promise<void>): Change {
+  const change: Change = { done: false, error: null }
+  work.then(
+    () => {
+      change.done = true
+    },
+    (error: Error) => Object.assign(change, { done: true, error }),
+  )
+  return change
 }
 
 function progressOf(some: readonly Second[], atMs: number): Progress {
