@@ -1,6 +1,7 @@
 export type * from './contract.ts'
 export { MatchHolder } from './match-holder.ts'
 export { MatchLeader } from './match-leader.ts'
+export { type MatchMessage, type MatchReady, MatchReplica, type MatchReplicaOptions } from './match-replica.ts'
 export { type NodeEffects, NodeHolder, type NodeState } from './node-holder.ts'
 export { NodeLeader } from './node-leader.ts'
 export { grantMaxMs, type LeaseOptions, MATCH_LEASE, NODE_LEASE, onLeadersClock } from './options.ts'

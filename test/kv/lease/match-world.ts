@@ -1,4 +1,4 @@
-import { type Answer, type AppliedReport, type Ask, MatchHolder, MatchLeader } from '../../../src/kv/lease/index.ts'
+import { type MatchMessage, MatchReplica } from '../../../src/kv/lease/index.ts'
 import { type Duties, Group, type GroupOptions, type Member } from './group.ts'
 
 /** Mistakes that the simulation must find. */
@@ -10,16 +10,14 @@ export type MatchMistake =
   | 'sleep-unnoticed'
 
 interface Process {
-  holder: MatchHolder
-  leader: MatchLeader | null
+  replica: MatchReplica<number>
+  leads: boolean
   /** What the table shows; behind what is committed. */
   table: number
   committed: number
-  /** Mutations that this leader appended and has not answered. */
+  /** Mutations that this leader appended, and that are not committed. */
   waiting: number[]
 }
-
-type Message = { ask: Ask } | { answer: Answer } | { report: AppliedReport }
 
 /** Subscribers, publishers and match replicas: no publish is matched by a table without a route whose SUBACK is out. */
 export class MatchWorld implements Duties {
@@ -66,50 +64,54 @@ export class MatchWorld implements Duties {
     this.#slow.clear()
     this.#calm = true
   }
+
   started(member: Member): void {
     const table = member.host!.app.index
-    const holder = new MatchHolder(member.name, member.incarnation, table)
-    this.#processes.set(member, { holder, leader: null, table, committed: table, waiting: [] })
+    const { name, incarnation } = member
+    const replica = new MatchReplica<number>({ name, incarnation, applied: table, heldMax: 10_000 })
+    this.#processes.set(member, { replica, leads: false, table, committed: table, waiting: [] })
   }
 
   led(member: Member, leads: boolean): void {
     const process = this.#processes.get(member)!
-    const electedMs = this.#mistake === 'leader-waits-not' ? Number.NEGATIVE_INFINITY : this.group.clock(member)
-    process.leader = leads ? new MatchLeader(electedMs) : null
+    process.leads = leads
     process.waiting = []
+    if (!leads) process.replica.deposed()
+    else process.replica.led(this.#mistake === 'leader-waits-not' ? Number.NEGATIVE_INFINITY : this.group.clock(member))
+    this.#perform(member, process)
   }
 
   confirmed(member: Member, sentMs: number): void {
-    this.#processes.get(member)!.leader?.confirmed(sentMs)
-    this.#processes.get(member)!.leader?.ready()
+    const { replica } = this.#processes.get(member)!
+    replica.confirmed(sentMs)
+    replica.established()
   }
 
   committed(member: Member, index: number): void {
     const process = this.#processes.get(member)
-    if (process !== undefined) process.committed = index
+    if (process === undefined) return
+    process.committed = index
+    process.replica.committed(this.#mistake === 'index-ignored' ? 0 : index)
+    const nowMs = this.group.clock(member)
+    // What waits was appended in this leader's term, so what is committed there is it.
+    while (process.waiting.length > 0 && process.waiting[0]! <= index) {
+      const next = process.waiting.shift()!
+      if (this.#mistake === 'holders-forgotten') this.#answer(next)
+      else process.replica.hold(next, next, nowMs)
+    }
+    this.#perform(member, process)
   }
 
   heard(member: Member, from: string, heard: unknown): void {
-    const message = heard as Message
     const process = this.#processes.get(member)!
     const nowMs = this.group.clock(member)
-    if ('answer' in message) process.holder.answered(message.answer, nowMs)
-    else if (process.leader === null) return
-    else if ('report' in message) process.leader.applied(message.report)
-    else {
-      if (this.#mistake === 'unconfirmed') process.leader.confirmed(nowMs)
-      const answer = process.leader.ask(message.ask, member.host!.node.status().commit, nowMs)
-      const spoilt = this.#mistake === 'index-ignored' && answer.type === 'granted' ? { ...answer, index: 0 } : answer
-      this.group.send(member, from, { answer: spoilt })
-    }
-    this.#release(member, process)
+    if (this.#mistake === 'unconfirmed') process.replica.confirmed(nowMs)
+    process.replica.received(from, heard as MatchMessage, nowMs)
+    this.#perform(member, process)
   }
 
   slept(member: Member): void {
-    if (this.#mistake === 'sleep-unnoticed') return
-    const process = this.#processes.get(member)!
-    process.holder.doubt()
-    process.leader?.doubt(this.group.clock(member))
+    if (this.#mistake !== 'sleep-unnoticed') this.#processes.get(member)!.replica.doubt(this.group.clock(member))
   }
 
   /** What it does first is what it was about to do. */
@@ -120,48 +122,46 @@ export class MatchWorld implements Duties {
   woke(member: Member): void {
     const process = this.#processes.get(member)!
     const nowMs = this.group.clock(member)
-    const leader = this.group.leaderOf(member)
-    const ask = process.holder.tick(nowMs)
-    if (ask !== null && leader !== null) this.group.send(member, leader, { ask })
+    process.replica.follows(this.group.leaderOf(member))
+    process.replica.tick(nowMs)
     const lag = this.#slow.has(member) && !this.#calm ? this.group.random.below(20) : 0
     if (process.table < process.committed && lag === 0) {
       process.table += this.#slow.has(member) ? 1 : process.committed - process.table
-      const report = process.holder.applied(process.table, nowMs)
-      if (report !== null && leader !== null) this.group.send(member, leader, { report })
+      process.replica.applied(process.table, nowMs)
     }
-    this.#release(member, process)
+    this.#perform(member, process)
   }
 
   /** How many could match at this moment. */
   able(): number {
-    return [...this.#processes].filter(([member, { holder }]) => holder.holds(this.group.clock(member))).length
+    return [...this.#processes].filter(([member, { replica }]) => replica.holds(this.group.clock(member))).length
   }
 
   #subscribe(member: Member): void {
     const process = this.#processes.get(member)
-    if (process?.leader === undefined || process.leader === null || member.paused || !member.host?.alive) return
+    if (!process?.leads || member.paused || !member.host?.alive) return
     const place = this.group.propose(member, 'route')
     if (place === null) return
     process.waiting.push(place.index)
     this.#appendedMs.set(place.index, this.group.world.elapsedMs)
   }
 
-  #release(member: Member, { leader, waiting, committed }: Process): void {
-    if (leader === null) return
-    const mayGo = this.#mistake === 'holders-forgotten' ? committed : leader.releasable(this.group.clock(member))
-    // What waits was appended in this leader's term, so what is committed there is it.
-    while (waiting.length > 0 && waiting[0]! <= Math.min(committed, mayGo)) {
-      const index = waiting.shift()!
-      this.answered = Math.max(this.answered, index)
-      this.subacks++
-      this.waits.push(this.group.world.elapsedMs - this.#appendedMs.get(index)!)
-    }
+  #perform(member: Member, { replica }: Process): void {
+    const { messages, released } = replica.ready()
+    for (const { to, message } of messages) this.group.send(member, to, message)
+    for (const index of released) this.#answer(index)
+  }
+
+  #answer(index: number): void {
+    this.answered = Math.max(this.answered, index)
+    this.subacks++
+    this.waits.push(this.group.world.elapsedMs - this.#appendedMs.get(index)!)
   }
 
   #publish(member: Member): void {
     const process = this.#processes.get(member)
     if (process === undefined || member.paused || !member.host?.alive) return
-    if (!process.holder.holds(this.group.clock(member))) {
+    if (!process.replica.holds(this.group.clock(member))) {
       this.refused++
       return
     }

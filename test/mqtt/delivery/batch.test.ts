@@ -68,10 +68,10 @@ test('a batch brings topics once, and messages with all that belongs to them', (
     'packets 1 pü @9 v5 x3 packets',
   ])
   // The next one begins anew.
-  writer.add(b, publicationOf(messageOf({ payload: 'two' })))
+  writer.add(b, publicationOf(messageOf({ payload: 'two', publisher: 'pü' })))
   expect(read(Buffer.from(writer.take()))).toEqual([
     '{"tenant":"t","topic":"b","filters":["b"],"group":null}',
-    'message 0 p @0 q0 e-1 [] two',
+    'message 0 pü @0 q0 e-1 [] two',
   ])
   expect(writer.empty).toBe(true)
 })

@@ -148,6 +148,18 @@ describe('a run of packets', () => {
     expect(b.figures()).toMatchObject({ deliveries: 7 })
   })
 
+  test('with one that is too large for somebody goes to him without it; a stream of retained messages hears of it', () => {
+    const { nodes, a, b, c } = three()
+    const narrow = b.subscribe('t/1', 'narrow', { version: 4 })
+    narrow.clientPacketBytesMax = 30
+    const streaming = c.subscribe('t/1', 'streaming', { version: 4 })
+    streaming.streaming = true
+    send(a, [packet('1'), packet('x'.repeat(40)), packet('2')])
+    nodes.until(() => b.figures().received === 3 && c.figures().received === 3, 'three')
+    expect([narrow.plain(), narrow.drops]).toEqual([['1', '2'], ['1 too-large']])
+    expect([streaming.plain().length, streaming.live]).toEqual([3, ['t/1 5']])
+  })
+
   test.each([
     ['not as many', [packet('1')], 4, 2],
     ['more', [packet('1'), packet('2')], 4, 1],
