@@ -10,8 +10,13 @@ import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
 import { endAfterDiskFailure, openEngine } from './engine.ts'
 import { mqttOptions } from './options.ts'
+import { RangeNode } from './ranges/range-node.ts'
+import type { Replication } from './ranges/rules.ts'
 import { startServices } from './services.ts'
 import { hasStoredData } from './user-data.ts'
+
+/** For others to take over what this node leads, when it stops. */
+const DRAIN_MS_MAX = 3_000
 
 /**
  * Builds and starts the modules of one node: plugins, the engine, the cluster, then the services on their ranges, then the
@@ -46,25 +51,36 @@ async function build(
   stops.push(() => engine.close())
 
   let connections = () => 0
+  let open: (ranges: RangeNode) => void = () => {}
+  const opened = new Promise<RangeNode>((resolve) => {
+    open = resolve
+  })
   const cluster = await ClusterNode.start({
     ...{ config, context, clock, random: systemRandom },
     hasUserData: () => connections() > 0 || hasStoredData(engine),
+    dissolve: async () => (await opened).dissolve(),
   })
   stops.push(() => cluster.stop())
 
   const fatal = (error: Error) => endAfterDiskFailure(error, context)
-  const { hangMs } = config.store
-  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, engine, fatal, hangMs })
+  const ranges = new RangeNode({
+    ...{ cluster, engine, clock, random: systemRandom, log, fatal, hangMs: config.store.hangMs },
+    clusterName: config.cluster.name,
+    replication: replicationOf(config),
+  })
+  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, ranges })
   stops.push(() => services.stop())
+  ranges.start()
+  open(ranges)
 
   const mqtt = new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))
   connections = () => mqtt.connections
-  const opened = await mqtt.start()
+  const listening = await mqtt.start()
   stops.push(() => mqtt.stop())
 
   const { gossip, rpc } = cluster.addresses
   const listeners: ListenerInfo[] = [
-    ...opened.map(({ name, type, address }) => ({ name, type, address })),
+    ...listening.map(({ name, type, address }) => ({ name, type, address })),
     { name: 'cluster', type: 'udp+tcp', address: gossip },
     { name: 'rpc', type: 'grpc', address: rpc },
   ]
@@ -83,8 +99,15 @@ async function build(
   stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })
   cluster.announce(false)
-  stops.push(async () => cluster.announce(true))
+  stops.push(async () => {
+    cluster.announce(true)
+    await ranges.drain(DRAIN_MS_MAX)
+  })
   return { listeners, health, metrics, stop }
+}
+
+function replicationOf({ dist, inbox, retain }: Config): Replication {
+  return { dist: dist.replicas, inbox: inbox.replicas, retain: retain.replicas }
 }
 
 function loadPlugins(config: Config, log: Logger): ReturnType<typeof startPlugins> {

@@ -1,5 +1,5 @@
 import type { Clock, Random } from '../base/clock.ts'
-import type { Health } from '../base/health.ts'
+import type { Health, HealthReason } from '../base/health.ts'
 import { HybridClock } from '../base/hlc.ts'
 import type { InboxId, TenantId } from '../base/ids.ts'
 import type { Logger } from '../base/logging.ts'
@@ -7,8 +7,9 @@ import type { Message, QoS } from '../base/message.ts'
 import type { MetricSink, MetricSource } from '../base/metrics.ts'
 import { createDist, type DistService } from '../dist/index.ts'
 import { createInbox, type Dedup, type Inbox, type WillPublisher } from '../inbox/index.ts'
-import type { Engine } from '../kv/engine/engine.ts'
-import { Store } from '../kv/store/store.ts'
+import type { RangeClient } from '../kv/client/client.ts'
+import type { Coprocessor, RangeObserver } from '../kv/range/coprocessor.ts'
+import type { ServeOptions } from '../kv/store/store.ts'
 import { LocalTable, type MqttParts, Router, SessionRoutes } from '../mqtt/index.ts'
 import type { EventBus, SettingsSource } from '../plugin/index.ts'
 import { createRetain, type Retain } from '../retain/index.ts'
@@ -22,11 +23,7 @@ export interface ServiceOptions {
   log: Logger
   node: string
   plugins: { settings: SettingsSource; events: EventBus }
-  engine: Engine
-  /** A write that waits longer for the disk holds back what needs space. Default 5,000 ms. */
-  hangMs?: number
-  /** The disk failed: the process must end. */
-  fatal: (error: Error) => void
+  ranges: RangeHome
   /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
   defer?: (callback: () => void) => void
 }
@@ -38,36 +35,46 @@ export interface Services extends MetricSource {
   stop(): Promise<void>
 }
 
+/** Where the services' ranges are. */
+export interface RangeHome extends MetricSource {
+  serve<Command, Response, Query, Answer, Effect>(
+    coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>,
+    observer: RangeObserver<Effect>,
+    options?: ServeOptions<Command>,
+  ): RangeClient<Command, Response, Query, Answer>
+  health(): HealthReason[]
+  close(): Promise<void>
+  /** Nothing that was opened is served, and nothing is written again. */
+  abandon(): void
+}
+
 export function startServices(options: ServiceOptions): Services {
-  const { clock, random, log, node, engine, fatal, hangMs } = options
-  const pressureLimits = hangMs === undefined ? {} : { writeMsMax: hangMs }
   const defer = options.defer ?? ((callback) => void setImmediate(callback))
-  const store = new Store({ engine, clock, random, storeId: node, log, defer, fatal, pressureLimits })
   try {
-    return serveOn(store, { ...options, defer })
+    return serveOn(options.ranges, { ...options, defer })
   } catch (error) {
-    // What could be read is nobody's to serve, and nothing of it is written again.
-    store.abandon()
+    // What could be read is nobody's to serve.
+    options.ranges.abandon()
     throw error
   }
 }
 
-function serveOn(store: Store, options: ServiceOptions & { defer: (callback: () => void) => void }): Services {
+function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback: () => void) => void }): Services {
   const { clock, random, log, node, plugins, defer } = options
   const hlc = new HybridClock()
   const dist = createDist({
-    serve: (coprocessor, observer, serving) => store.serve(coprocessor, observer, serving),
+    serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
     defer,
     now: () => clock.monotonic(),
     cacheBytesMax: MATCH_CACHE_BYTES_MAX,
     seed: random.below(2 ** 31),
   })
   const inbox = createInbox({
-    serve: (coprocessor, observer, serving) => store.serve(coprocessor, observer, serving),
+    serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
     ...{ clock, defer, random, log, node },
   })
   const retain = createRetain({
-    serve: (coprocessor, observer, serving) => store.serve(coprocessor, observer, serving),
+    serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
   })
   const firstIncarnation = hlc.next(clock.now())
   const table = new LocalTable(dist, node, firstIncarnation)
@@ -83,14 +90,14 @@ function serveOn(store: Store, options: ServiceOptions & { defer: (callback: () 
   inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
   return {
     parts: { router, table, dist, inbox, retain, routes, hlc },
-    health: () => healthOf(store, dist),
+    health: () => healthOf(ranges, dist),
     collect: (sink) => {
       collect(sink, dist, inbox, retain)
-      store.collect(sink)
+      ranges.collect(sink)
     },
     stop: async () => {
       await inbox.close()
-      await store.close()
+      await ranges.close()
     },
   }
 }
@@ -142,8 +149,8 @@ function fenceEarlierRuns(
   )
 }
 
-function healthOf(store: Store, dist: DistService): Health {
-  const reasons = store.health()
+function healthOf(ranges: RangeHome, dist: DistService): Health {
+  const reasons = ranges.health()
   const ready = dist.ready()
   if (!ready) reasons.push({ part: 'dist', message: 'Routes are being loaded' })
   return { ready: ready && reasons.length === 0, reasons }

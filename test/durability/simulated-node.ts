@@ -3,6 +3,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logging.ts'
 import type { Engine } from '../../src/kv/engine/engine.ts'
 import type { CrashOptions } from '../../src/kv/engine/memory/simulated.ts'
+import { Store } from '../../src/kv/store/store.ts'
 import { type MqttOptions, MqttServer } from '../../src/mqtt/index.ts'
 import type { Transport } from '../../src/mqtt/listener/index.ts'
 import { type Services, startServices } from '../../src/node/services.ts'
@@ -77,14 +78,10 @@ export class SimulatedNode {
     const clock = this.#process.clock()
     const plugins = this.#plugins(clock)
     const log = { ...silentLogger, error: (fields: object, message: string) => world.fail(failure(fields, message)) }
-    const services = startServices({
-      ...{ clock, log, plugins },
-      random: world.random,
-      node: 'node',
-      engine: wrap(this.#process.disk('store')),
-      fatal: (error) => world.fail(error),
-      defer: this.#process.defer(),
-    })
+    const common = { clock, log, random: world.random, defer: this.#process.defer() }
+    const engine = wrap(this.#process.disk('store'))
+    const ranges = new Store({ ...common, engine, storeId: 'node', fatal: (error) => world.fail(error) })
+    const services = startServices({ ...common, plugins, node: 'node', ranges })
     const server = new MqttServer({ ...services.parts, ...plugins, clock, log, node: 'node' }, OPTIONS)
     this.#running = { services, server, wires: new Set() }
     void server.start()

@@ -7,6 +7,7 @@ import { bind, closeMember, join, leave, openMember, trimMember } from './group.
 import { receive, release } from './qos2.ts'
 import { query } from './query.ts'
 import { insert, received, trim } from './queue.ts'
+import { startOf } from './schema.ts'
 import { attach, detach, due, remove } from './session.ts'
 import { confirm, subscribe, unsubscribe } from './subscriptions.ts'
 import { dueCommands, indexSlice, nextDue } from './timers.ts'
@@ -22,6 +23,7 @@ export const inboxCoprocessor: InboxCoprocessor = {
   decode: decodeCommands,
   // Attaching and acknowledging stay possible with little space: they are what drains queues.
   grows: ({ type }) => type === 'insert' || type === 'subscribe' || type === 'join',
+  cutNear: startOf,
   mutate,
   query,
   due: dueCommands,

@@ -9,7 +9,7 @@ import { Landscape } from './landscape.ts'
 import { type Call, Lane } from './lane.ts'
 import { Leaders } from './leaders.ts'
 import { Queries } from './queries.ts'
-import type { RangeTransport } from './transport.ts'
+import { GROWTH_REFUSED, type RangeTransport } from './transport.ts'
 
 export interface RoutedClientOptions<Command, Response, Query, Answer> {
   service: ServiceName
@@ -22,6 +22,8 @@ export interface RoutedClientOptions<Command, Response, Query, Answer> {
   /** Approximate size of a command, for limits. Default 64 bytes for each. */
   commandBytes?: ((command: Command) => number) | undefined
   limits?: Partial<ClientLimits>
+  /** Whether a command needs space: then a store with too little of it refuses it. Default: all do. */
+  grows?: ((command: Command) => boolean) | undefined
   /** Why a command is not taken now: it fails at once, without a try. */
   refuses?: (command: Command) => BrokerError | null
 }
@@ -72,6 +74,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   /** Who is believed to lead, by range. */
   readonly #leaders = new Leaders()
   #dirty: Lane<Command, Response>[] = []
+  #homeless: Call<Command, Response>[] = []
   #streams = 0
   #scheduled = false
   #closed = false
@@ -104,19 +107,17 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       this.#options.transport.schedule(() => this.#finish({ done, tag }, refused, null))
       return
     }
-    const lane = this.#laneOf(key)
     const bytes = this.#options.commandBytes?.(command) ?? 64
-    const { commandsMax, bytesMax } = this.#limits
-    if (lane === null || lane.length >= commandsMax || (lane.length > 0 && lane.bytes + bytes > bytesMax)) {
+    const deadlineMs = Math.ceil(this.#now() + (options?.deadlineMs ?? this.#limits.deadlineMs))
+    const call = { key, command, done, tag, bytes, deadlineMs, number: 0, answered: false, response: null }
+    const lane = this.#homeless.length > 0 ? null : this.#laneOf(key)
+    if (lane === null ? this.#closed || this.#homeless.length >= this.#limits.commandsMax : this.#isFull(lane, bytes)) {
       const error = this.#refusal(lane)
       this.#options.transport.schedule(() => this.#finish({ done, tag }, error, null))
       return
     }
-    const nowMs = this.#now()
-    if (lane.length === 0) lane.progressMs = nowMs
-    const deadlineMs = Math.ceil(nowMs + (options?.deadlineMs ?? this.#limits.deadlineMs))
-    lane.push({ key, command, done, tag, bytes, deadlineMs, number: 0, answered: false, response: null })
-    this.#markDirty(lane)
+    if (lane === null) this.#homeless.push(call)
+    else this.#push(lane, call)
     this.#stopTick ??= this.#options.clock.after(TICK_MS, () => this.#tick())
   }
 
@@ -143,10 +144,35 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     this.#stopTick = null
     const error = this.#closedError()
     this.#queries.close(error)
+    for (const call of this.#homeless.splice(0)) this.#finish(call, error, null)
     for (const lane of this.#lanes.values()) {
       for (const call of lane.extract(() => true)) this.#finish(call, error, null)
     }
     this.#lanes.clear()
+  }
+
+  #isFull(lane: Lane<Command, Response>, bytes: number): boolean {
+    const { commandsMax, bytesMax } = this.#limits
+    return lane.length >= commandsMax || (lane.length > 0 && lane.bytes + bytes > bytesMax)
+  }
+
+  #push(lane: Lane<Command, Response>, call: Call<Command, Response>): void {
+    if (lane.length === 0) lane.progressMs = this.#now()
+    lane.push(call)
+    this.#markDirty(lane)
+  }
+
+  /** Calls whose range is not known yet, in order: as soon as it is, they go on before all that come later. */
+  #settleHomeless(nowMs: number): void {
+    const homeless = this.#homeless
+    if (homeless.length === 0) return
+    this.#homeless = []
+    for (const call of homeless) {
+      const lane = this.#laneOf(call.key)
+      if (lane !== null && !this.#isFull(lane, call.bytes)) this.#push(lane, call)
+      else if (call.deadlineMs <= nowMs) this.#finish(call, this.#refusal(lane), null)
+      else this.#homeless.push(call)
+    }
   }
 
   #now(): number {
@@ -253,9 +279,13 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
 
   #failed(lane: Lane<Command, Response>, run: Run, error: BrokerError): void {
     lane.lastError = error
-    if (ERRORS[error.code].retry === 'never') {
+    const growth = refusesGrowth(error)
+    if (ERRORS[error.code].retry === 'never' || growth) {
       const to = run.first + run.count
-      const failed = lane.extract((call) => call.number >= run.first && call.number < to && !call.answered)
+      const failed = lane.extract(
+        ({ number, answered, command }) =>
+          number >= run.first && number < to && !answered && (!growth || (this.#options.grows?.(command) ?? true)),
+      )
       for (const call of failed) this.#finish(call, error, null)
       this.#release(lane)
     } else if (error.code === 'SEQUENCE_GAP') {
@@ -264,7 +294,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       const { applied } = (error.hint ?? {}) as { applied?: number }
       if (applied !== undefined && applied < run.answered) lane.renew(this.#newStream())
     }
-    const learned = this.#learn(error)
+    // What is left needs no space, and may go at once.
+    const learned = this.#learn(error) || growth
     if (!learned) this.#leaders.doubt(lane.descriptor, error)
     this.#retry(lane, learned)
   }
@@ -348,7 +379,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   #tick(): void {
     this.#stopTick = null
     const nowMs = this.#now()
-    let busy = this.#queries.tick(nowMs)
+    this.#settleHomeless(nowMs)
+    let busy = this.#queries.tick(nowMs) || this.#homeless.length > 0
     for (const lane of [...this.#lanes.values()]) {
       if (lane.length === 0) continue
       if (lane.overdue(nowMs)) this.#expire(lane, nowMs)
@@ -367,7 +399,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
 
   #expire(lane: Lane<Command, Response>, nowMs: number): void {
     const message = `Cannot run a command on range "${lane.descriptor.id}" in time: ${lane.lastError?.message ?? 'it does not answer'}`
-    const error = new BrokerError('TIMEOUT', message, { cause: lane.lastError })
+    const error = new BrokerError(overdueCode(lane.lastError), message, { cause: lane.lastError })
     for (const call of lane.extract((each) => each.deadlineMs <= nowMs && !each.answered)) {
       this.#finish(call, error, null)
     }
@@ -382,4 +414,15 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       this.#options.log.error({ err: cause, service: this.#options.service }, 'A callback of a range command threw')
     }
   }
+}
+
+/** As it is said by {@link GROWTH_REFUSED}, which may have come over a link. */
+function refusesGrowth({ code, hint }: BrokerError): boolean {
+  return code === 'OVERLOADED' && (hint as Partial<typeof GROWTH_REFUSED> | null)?.growth === GROWTH_REFUSED.growth
+}
+
+/** Nobody leads, as far as the replicas know, that were asked all the time: no majority of them is up. */
+export function overdueCode(last: Error | null): 'NO_QUORUM' | 'TIMEOUT' {
+  if (!(last instanceof BrokerError) || last.code !== 'NOT_LEADER') return 'TIMEOUT'
+  return (last.hint as { leader?: string | null } | null)?.leader == null ? 'NO_QUORUM' : 'TIMEOUT'
 }

@@ -18,6 +18,9 @@ export interface RangeTransport<Command, Response, Query, Answer> {
   schedule(flush: () => void): void
 }
 
+/** Hint of an OVERLOADED: the store takes what needs no space. */
+export const GROWTH_REFUSED = { growth: 'refused' } as const
+
 export interface CommandBatch<Command> {
   range: string
   /** The boundary's generation that the client routed by. */

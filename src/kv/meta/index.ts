@@ -1,6 +1,6 @@
 export type * from './contract.ts'
 export { GATE_HOLD, type MetaCoprocessor, metaCoprocessor } from './coprocessor.ts'
-export { checkCommand, META_LIMITS } from './limits.ts'
+export { checkCommand, META_LIMITS, META_RANGE_BYTES } from './limits.ts'
 export { type MetaListener, MetaObserver } from './observer.ts'
 export type { MetaState } from './state.ts'
 export { verifyMeta } from './verify.ts'

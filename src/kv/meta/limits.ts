@@ -14,6 +14,9 @@ export const META_LIMITS = {
   membersMax: 256,
 } as const
 
+/** What a command counts for in queues: few are under way, and most are small. */
+export const META_RANGE_BYTES = 1_024
+
 /** Throws INVALID_ARGUMENT where a command must not be proposed. */
 export function checkCommand(command: MetaCommand): void {
   for (const name of namesOf(command)) checkName(name)

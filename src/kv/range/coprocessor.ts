@@ -21,6 +21,8 @@ export interface Coprocessor<Command, Response, Query, Answer, Effect> {
   decode(entry: Uint8Array): Command[]
   /** True for a command that takes space: refused while the disk is nearly full or behind. Absent = all do. */
   grows?(command: Command): boolean
+  /** Where a cut near `key` may lie: the start of what must stay together. Absent = at any key. */
+  cutNear?(key: Uint8Array): Uint8Array | null
   mutate(commands: readonly Command[], reader: Reader, context: MutateContext): Mutation<Response, Effect>
   /** Read only; pages by itself: an answer is bounded in bytes and carries where to go on. */
   query(query: Query, reader: Reader, context: QueryContext): Answer

@@ -2,35 +2,72 @@ import type { MetricSink } from '../../base/metrics.ts'
 import { type EngineStats, FAMILIES } from '../engine/engine.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 import type { Range } from '../range/range.ts'
+import type { Group } from './group.ts'
 import type { Hosted } from './host.ts'
+import type { Traffic } from './traffic.ts'
 
-/** One range of a store, as an operator sees it. */
+/** One replica of a range on this store, as an operator and a balancer see it. */
 export interface RangeStats {
   descriptor: RangeDescriptor
-  /** Index of the last entry applied. */
+  role: 'leader' | 'follower' | 'learner' | 'candidate'
+  /** Its number in the group. */
+  replica: number
+  leads: boolean
+  term: number
+  /** Where the leader is; null: nobody knows of one here. */
+  leaderStore: string | null
+  /** Last index in the log, committed, applied. */
+  lastIndex: number
+  commit: number
   index: number
   hash: number
+  /** A change of the group is under way. */
+  joint: boolean
+  quiescent: boolean
   /** Commands and bytes under way. */
   commands: number
   bytes: number
   streams: number
   halted: string | null
-  leads: boolean
-  term: number
   /** Bytes of the log entries kept. */
   logBytes: number
+  /** Commands and queries since it was opened, and where the load would be cut in two. */
+  taken: { commands: number; queries: number }
+  splitHint: Uint8Array | null
+  /** Of a leader: what its log has and each store's replica has not, in entries; null: it has not been heard of late. */
+  lag: Readonly<Record<string, number | null>>
 }
 
 type Served = Pick<Hosted, 'group' | 'halted'> & {
   readonly descriptor: RangeDescriptor
   readonly load: { commands: number; bytes: number }
+  readonly traffic: Traffic
   readonly range: Pick<Range<never, unknown, never, unknown, unknown>, 'applied' | 'streams'>
 }
 
-export function statsOf({ range, descriptor, halted, load, group }: Served): RangeStats {
+export function statsOf({ range, descriptor, halted, load, group, traffic }: Served): RangeStats {
   const { index, hash } = range.applied
-  const { leads, term, log } = group
-  return { descriptor, index, hash, ...load, streams: range.streams.size, halted, leads, term, logBytes: log.bytes }
+  const { leads, term, log, leaderStore, replica } = group
+  const { commit, lastIndex, role, quiescent, config } = group.status()
+  const learner = config.learners.includes(replica) || config.learnersNext.includes(replica)
+  const { commands, queries } = traffic
+  return {
+    ...{ descriptor, index, hash, ...load, streams: range.streams.size, halted, leads, term, logBytes: log.bytes },
+    ...{ replica, leaderStore, commit, lastIndex, quiescent, joint: config.outgoing.length > 0 },
+    role: role === 'leader' ? 'leader' : learner ? 'learner' : role === 'follower' ? 'follower' : 'candidate',
+    taken: { commands, queries },
+    splitHint: leads ? traffic.middle(descriptor) : null,
+    lag: leads ? lagOf(group, lastIndex) : {},
+  }
+}
+
+function lagOf(group: Group, lastIndex: number): Record<string, number | null> {
+  const lag: Record<string, number | null> = {}
+  for (const { id, match, active } of group.peers()) {
+    const store = group.storeOf(id)
+    if (store !== undefined && id !== group.replica) lag[store] = active ? Math.max(0, lastIndex - match) : null
+  }
+  return lag
 }
 
 export function collectStore(
@@ -47,14 +84,23 @@ export function collectStore(
   for (const [outcome, count] of Object.entries(snapshots)) {
     sink.counter('flockmq_store_snapshots_total', 'States of ranges, sent and installed', count, { outcome })
   }
-  for (const { descriptor, index, commands, bytes: queued, halted, leads, term, logBytes } of ranges) {
-    const labels = { range: descriptor.id }
-    sink.counter('flockmq_range_entries_total', 'Entries applied', index, labels)
-    sink.gauge('flockmq_range_queued_commands', 'Commands under way', commands, labels)
-    sink.gauge('flockmq_range_queued_bytes', 'Bytes of commands under way', queued, labels)
-    sink.gauge('flockmq_range_leader', '1 where this node leads the range', leads ? 1 : 0, labels)
-    sink.gauge('flockmq_range_term', 'Term of the range', term, labels)
-    sink.gauge('flockmq_range_log_bytes', 'Bytes of log entries kept', logBytes, labels)
-    sink.gauge('flockmq_range_halted', '1 where the range is halted', halted === null ? 0 : 1, labels)
+  for (const range of ranges) collectRange(sink, range)
+}
+
+function collectRange(sink: MetricSink, range: RangeStats): void {
+  const labels = { range: range.descriptor.id }
+  const { commands, queries } = range.taken
+  sink.counter('flockmq_range_entries_total', 'Entries applied', range.index, labels)
+  sink.counter('flockmq_range_commands_total', 'Commands taken from clients', commands, labels)
+  sink.counter('flockmq_range_queries_total', 'Questions answered', queries, labels)
+  sink.gauge('flockmq_range_queued_commands', 'Commands under way', range.commands, labels)
+  sink.gauge('flockmq_range_queued_bytes', 'Bytes of commands under way', range.bytes, labels)
+  sink.gauge('flockmq_range_leader', '1 where this node leads the range', range.leads ? 1 : 0, labels)
+  sink.gauge('flockmq_range_term', 'Term of the range', range.term, labels)
+  sink.gauge('flockmq_range_commit_index', 'Last entry known to be committed', range.commit, labels)
+  sink.gauge('flockmq_range_log_bytes', 'Bytes of log entries kept', range.logBytes, labels)
+  sink.gauge('flockmq_range_halted', '1 where the range is halted', range.halted === null ? 0 : 1, labels)
+  for (const [store, lag] of Object.entries(range.lag)) {
+    if (lag !== null) sink.gauge('flockmq_range_lag_entries', 'Entries that a replica lacks', lag, { ...labels, store })
   }
 }

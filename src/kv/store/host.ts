@@ -21,6 +21,7 @@ import { PendingReads } from './pending-reads.ts'
 import { type Proposal, Proposals } from './proposals.ts'
 import { decodePlaces, encodeConfig, encodePlaces, type Place } from './raft-schema.ts'
 import type { Service } from './service.ts'
+import { Traffic } from './traffic.ts'
 
 /** What the store's loop needs of a replica, whatever its service: all types are inside. */
 export interface Hosted {
@@ -65,6 +66,7 @@ const AMPLE_COMMANDS = 256
 export class RangeHost<Command, Response, Query, Answer, Effect> implements Hosted {
   readonly range: Range<Command, Response, Query, Answer, Effect>
   readonly group: Group
+  readonly traffic = new Traffic()
   dueMs = Number.POSITIVE_INFINITY
   readonly #service: Service<Command, Response, Query, Answer, Effect>
   readonly #observer: RangeObserver<Effect>
@@ -140,7 +142,9 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   }
 
   enqueue(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): BrokerError | null {
-    return this.#refusal() ?? this.#proposals.push(batch, answer)
+    const error = this.#refusal() ?? this.#proposals.push(batch, answer)
+    if (error === null) this.traffic.noteCommands(batch.run.count, batch.keys)
+    return error
   }
 
   enqueueSplit(key: Uint8Array, child: string, answer: (error: Error | null) => void): void {

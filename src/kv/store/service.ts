@@ -2,7 +2,14 @@ import { crc32 } from 'node:zlib'
 import { assert } from '../../base/assert.ts'
 import type { Random } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
-import type { BatchAnswer, CommandBatch, QueryAnswer, QueryRequest, RangeTransport } from '../client/transport.ts'
+import {
+  type BatchAnswer,
+  type CommandBatch,
+  GROWTH_REFUSED,
+  type QueryAnswer,
+  type QueryRequest,
+  type RangeTransport,
+} from '../client/transport.ts'
 import { overlaps, subtract, within } from '../engine/bytes.ts'
 import type { Bounds, Engine, Write } from '../engine/engine.ts'
 import { type Message, NO_CONFIG, type RaftLimits, type ReplicaId } from '../raft/index.ts'
@@ -67,6 +74,8 @@ export interface ServiceContext {
   schedule(callback: () => void): void
   /** Why this store takes nothing any more; null while it does. */
   refusal(): BrokerError | null
+  /** Why it takes nothing that needs space. */
+  pressure(): BrokerError | null
 }
 
 const FULL: Bounds = {}
@@ -190,16 +199,34 @@ export class Service<Command, Response, Query, Answer, Effect>
     this.#addNewcomer(descriptor, own.replica, log, null, false)
   }
 
+  /** The first ranges of a service that has none: what its founder does, once for all stores. */
+  begin(beginning: Beginning, meta: Write[], raft: Write[]): void {
+    assert(this.#hosts.size === 0 && this.#newcomers.size === 0, 'A service begins where nothing is')
+    for (const each of beginRanges(this.#context.engine, this.coprocessor.service, beginning, meta, raft)) {
+      const host = this.#openRange(each)
+      this.observer.opened(host.descriptor, host.range.reader)
+      this.#context.wake(host)
+    }
+  }
+
   /** Takes this replica away for ever: it is no part of its group any more. */
   remove(host: Hosted): void {
+    if (this.replica(host.id) !== host) return
     const { id, group } = host
-    if (this.replica(id) !== host) return
     if (host instanceof RangeHost && !host.settled) {
       host.leave()
       return this.wake(host)
     }
     this.#takeDown(host, 'was removed from its group')
     this.#erase({ ...this.#boundsOf(host), id }, group.log, group.replica)
+  }
+
+  /** Forgets all replicas, as if they had never been: what was founded here is given up. */
+  reset(): void {
+    for (const host of [...this.replicas()]) {
+      this.#takeDown(host, 'was founded in a cluster that is no more')
+      this.#erase({ ...this.#boundsOf(host), id: host.id }, host.group.log, null)
+    }
   }
 
   /** Takes a replica down for the state that is offered. */
@@ -260,7 +287,9 @@ export class Service<Command, Response, Query, Answer, Effect>
   propose(_store: string, batch: CommandBatch<Command>, answer: BatchAnswer<Response>): void {
     const host = this.#hosts.get(batch.range)
     const error =
-      this.#context.refusal() ?? (host === undefined ? this.#notFound(`"${batch.range}"`) : host.enqueue(batch, answer))
+      this.#context.refusal() ??
+      this.#lackOfSpace(batch.commands) ??
+      (host === undefined ? this.#notFound(`"${batch.range}"`) : host.enqueue(batch, answer))
     if (error === null) this.#context.wake(host!)
     else this.#context.schedule(() => answer(error, []))
   }
@@ -290,13 +319,14 @@ export class Service<Command, Response, Query, Answer, Effect>
   }
 
   #read(
-    { range }: RangeHost<Command, Response, Query, Answer, Effect>,
+    { range, traffic }: RangeHost<Command, Response, Query, Answer, Effect>,
     request: QueryRequest<Query>,
     answer: QueryAnswer<Answer>,
   ): void {
     const error = range.checkQuery(request.epochVersion, request.key)
     // A halted range still shows what it had applied to those who ask for no more.
     if (error !== null && (error.code !== 'RANGE_HALTED' || request.linearizable)) return answer(error, null)
+    traffic.queries++
     let found: Answer
     try {
       found = range.query(request.query, this.#context.now())
@@ -357,7 +387,7 @@ export class Service<Command, Response, Query, Answer, Effect>
   }
 
   /** Nothing of the replica is left, but that its number is `gone`. */
-  #erase({ id, start: from, end: to }: Bounds & { id: string }, log: RangeLog, gone: ReplicaId): void {
+  #erase({ id, start: from, end: to }: Bounds & { id: string }, log: RangeLog, gone: ReplicaId | null): void {
     const writes: FamilyWrite[] = []
     const bounds = { start: from, end: to }
     // Another replica may hold some of its keys by now: a child of a split, or who came after a merge.
@@ -367,7 +397,9 @@ export class Service<Command, Response, Query, Answer, Effect>
     const records = recordsPrefix(this.coprocessor.service, id)
     writes.push({ family: 'meta', write: { type: 'deleteRange', start: records, end: afterPrefix(records)! } })
     for (const write of log.remove()) writes.push({ family: 'raft', write })
-    writes.push({ family: 'raft', write: { type: 'put', key: goneKey(id), value: encodeGone(gone) } })
+    if (gone !== null) {
+      writes.push({ family: 'raft', write: { type: 'put', key: goneKey(id), value: encodeGone(gone) } })
+    }
     this.#context.writeLast(writes)
   }
 
@@ -419,6 +451,13 @@ export class Service<Command, Response, Query, Answer, Effect>
     const log = RangeLog.open(engine, id)
     assert(log !== null, `The newcomer of range "${id}" has a log`)
     this.#addNewcomer(descriptor, replica, log, emptiedFor, true)
+  }
+
+  /** What only gives space back goes on, so a client takes out what does not: see {@link GROWTH_REFUSED}. */
+  #lackOfSpace(commands: readonly Command[]): BrokerError | null {
+    const pressure = this.#context.pressure()
+    if (pressure === null || !commands.some((command) => this.coprocessor.grows?.(command) ?? true)) return null
+    return new BrokerError('OVERLOADED', pressure.message, { hint: GROWTH_REFUSED })
   }
 
   #notFound(which: string): BrokerError {

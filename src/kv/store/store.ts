@@ -1,4 +1,3 @@
-import { deserialize, serialize } from 'node:v8'
 import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
@@ -9,8 +8,8 @@ import { RoutedClient } from '../client/routed-client.ts'
 import type { RangeTransport } from '../client/transport.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocessor.ts'
-import type { AnswerCodec } from '../range/streams.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
+import { ANSWERS } from './answers.ts'
 import { Correspondence } from './correspondence.ts'
 import { DOUBT_MS, Doubt } from './doubt.ts'
 import { collectStore, type RangeStats, statsOf } from './figures.ts'
@@ -115,13 +114,22 @@ export class Store implements MetricSource {
     observer: RangeObserver<Effect>,
     options: ServeOptions<Command> = {},
   ): RangeClient<Command, Response, Query, Answer> {
-    const transport = this.open(coprocessor, observer, { splits: options.initialSplits ?? [] })
+    return this.client(coprocessor, this.open(coprocessor, observer, { splits: options.initialSplits ?? [] }), options)
+  }
+
+  /** A client of a service whose ranges are reached by `transport`, wherever they are. */
+  client<Command, Response, Query, Answer, Effect>(
+    coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>,
+    transport: RangeTransport<Command, Response, Query, Answer>,
+    options: ServeOptions<Command> = {},
+  ): RangeClient<Command, Response, Query, Answer> {
     const { clock, random, log, storeId } = this.#options
     const client = new RoutedClient<Command, Response, Query, Answer>({
       ...{ service: coprocessor.service, transport, clock, random, log },
       // Neither a clock that was set back nor a generator that begins again may name two clients alike.
       incarnation: `${storeId}/${this.#engine.durable()}-${clock.now()}-${this.#randomName(10)}`,
       commandBytes: options.commandBytes,
+      grows: coprocessor.grows,
       refuses: (command) => (this.#pressure !== null && (coprocessor.grows?.(command) ?? true) ? this.#pressure : null),
       limits: options.clientLimits ?? {},
     })
@@ -155,6 +163,7 @@ export class Store implements MetricSource {
       wake: (host) => this.#wake(host),
       schedule: (callback) => this.#call(callback),
       refusal: () => this.#refusal(),
+      pressure: () => this.#pressure,
     })
     this.#services.set(coprocessor.service, service as unknown as AnyService)
     service.open(
@@ -164,6 +173,24 @@ export class Store implements MetricSource {
     )
     this.#schedule()
     return service
+  }
+
+  /** Creates the first ranges of an opened service that has none here. Nobody else may ever do that. */
+  begin(service: ServiceName, beginning: Partial<Beginning> = {}): void {
+    const found = this.#services.get(service)
+    assert(found !== undefined, `Service "${service}" is open`)
+    found.begin({ splits: [], stores: [this.#options.storeId], ...beginning }, this.#gathered.meta, this.#gathered.raft)
+    this.#schedule()
+  }
+
+  /** Forgets all ranges, of all services. Resolves when nothing of them is left on disk. */
+  reset(): Promise<void> {
+    return new Promise((resolve) => {
+      for (const service of this.#services.values()) service.reset()
+      this.#gathered.landings.push(resolve)
+      this.#gathered.sync = true
+      this.#schedule()
+    })
   }
 
   /** Cuts the range that holds `key`: the part from `key` on becomes a range of its own, without moving data. */
@@ -181,6 +208,11 @@ export class Store implements MetricSource {
     const stats: RangeStats[] = []
     for (const service of this.#services.values()) for (const host of service.hosts) stats.push(statsOf(host))
     return stats
+  }
+
+  /** It takes nothing that needs space. */
+  get full(): boolean {
+    return this.#pressure !== null
   }
 
   /** What keeps ranges from serving. */
@@ -494,10 +526,4 @@ export class Store implements MetricSource {
     for (let i = 0; i < length; i++) name += this.#options.random.below(36).toString(36)
     return name
   }
-}
-
-/** Answers on disk: any structured value. */
-export const ANSWERS: AnswerCodec = {
-  encode: (responses) => serialize(responses),
-  decode: (bytes) => deserialize(bytes) as unknown[],
 }

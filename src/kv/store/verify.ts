@@ -14,8 +14,8 @@ import {
   streamOf,
 } from '../range/schema.ts'
 import { attempt, demand, type VerifyReport, visitRecords } from '../range/verify.ts'
+import { ANSWERS } from './answers.ts'
 import { decodeNewcomer } from './raft-schema.ts'
-import { ANSWERS } from './store.ts'
 import { verifyConfig, verifyLogs } from './verify-log.ts'
 
 /** Reads all that a service has in one range. */

@@ -30,6 +30,8 @@ export interface ClusterSetup {
   random: Random
   /** Whether anything of users is on this node. */
   hasUserData: () => boolean
+  /** Forgets what this node has founded, for an older cluster of its name. */
+  dissolve: () => Promise<void>
 }
 
 type Waiting = Extract<UnderlayNotice, { type: 'waiting' }>
@@ -39,8 +41,8 @@ export class ClusterNode {
   readonly roster: Roster
   readonly registry: OverlayRegistry
   readonly control: Control
-  readonly #underlay: UnderlayHost
-  readonly #overlay: Overlay
+  readonly underlay: UnderlayHost
+  readonly overlay: Overlay
   readonly #rpc: Rpc
   readonly #setup: ClusterSetup
   readonly #endJoining: () => void
@@ -50,13 +52,13 @@ export class ClusterNode {
     const { clock, random, config } = setup
     const { underlay, rpc, waiting } = parts
     this.#waiting = waiting
-    this.#underlay = underlay
+    this.underlay = underlay
     this.#rpc = rpc
     this.#setup = setup
     this.control = new Control(rpc.peers)
     this.#endJoining = joinPeers(underlay, rpc.peers)
-    this.#overlay = new Overlay({ underlay, clock, random })
-    this.registry = new OverlayRegistry(this.#overlay, underlay)
+    this.overlay = new Overlay({ underlay, clock, random })
+    this.registry = new OverlayRegistry(this.overlay, underlay)
     this.roster = new Roster(underlay, clock, config.cluster.name)
   }
 
@@ -78,7 +80,11 @@ export class ClusterNode {
       metadata: metadataOf({ ...identity, rpc: null }),
       userData: hasUserData(),
       // What came since the start is looked for only where it matters: when this host meets its name's older cluster.
-      dissolve: async () => !hasUserData(),
+      dissolve: async () => {
+        if (hasUserData()) return false
+        await setup.dissolve()
+        return true
+      },
       fatal: (error) => endWithoutCluster(error, context),
       ...{ log: namingLog(context.log, nameOf), clock, random },
     })
@@ -101,7 +107,7 @@ export class ClusterNode {
 
   /** Of gossip, and of rpc, as others are told. */
   get addresses(): { gossip: string; rpc: string } {
-    const { self } = this.#underlay
+    const { self } = this.underlay
     return { gossip: self.address, rpc: rpcAddressOf(self)! }
   }
 
@@ -111,7 +117,7 @@ export class ClusterNode {
 
   /** Figures. */
   get sources(): MetricSource[] {
-    return [this.#underlay, this.#overlay, this.#rpc.peers]
+    return [this.underlay, this.overlay, this.#rpc.peers]
   }
 
   /** From now on others find the services of this node; a draining one gets no new work. */
@@ -119,7 +125,7 @@ export class ClusterNode {
     this.#rpc.setServing(!draining)
     if (draining) this.control.serve(null)
     const { zone } = this.#setup.config.node
-    const { id: node, life } = this.#underlay.self
+    const { id: node, life } = this.underlay.self
     const { version } = this.#setup.context
     for (const service of SERVICES) {
       this.registry.announce({
@@ -148,7 +154,7 @@ export class ClusterNode {
   }
 
   health(): HealthReason[] {
-    return this.#underlay.cluster === null ? [{ part: 'cluster', message: this.#whyWaiting() }] : []
+    return this.underlay.cluster === null ? [{ part: 'cluster', message: this.#whyWaiting() }] : []
   }
 
   /** A pause: the others expect this node back, and get what is under way to them. */
@@ -157,8 +163,8 @@ export class ClusterNode {
     this.#endJoining()
     this.#rpc.close()
     this.registry.stop()
-    this.#overlay.stop()
-    await this.#underlay.stop('pause')
+    this.overlay.stop()
+    await this.underlay.stop('pause')
   }
 
   /** One node, and what it says of itself; null: there is no such node. */

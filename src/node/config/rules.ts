@@ -13,6 +13,10 @@ export function checkRules(config: Config): string[] {
   if (config.plugins.auth === 'file' && config.plugins.authFile.path === null) {
     problems.push("plugins.authFile.path: is needed with plugins.auth: 'file'; write the file with `flockmq passwd`")
   }
+  for (const service of ['dist', 'inbox', 'retain'] as const) {
+    const { replicas } = config[service]
+    if (replicas % 2 === 0) problems.push(`${service}.replicas: ${replicas} is not allowed; must be 1, 3, 5, 7 or 9`)
+  }
   for (const name of Object.keys(config.tenants)) {
     if (isTenantName(name)) continue
     problems.push(`tenants.${name}: the name is not allowed; must be 1 to 64 letters, digits and _ . : @ -`)

@@ -4,6 +4,7 @@ import { SETTINGS } from '../../plugin/settings.ts'
 import { CLUSTER_OPTIONS, RPC_OPTIONS } from './schema-cluster.ts'
 import { LIMIT_OPTIONS } from './schema-limits.ts'
 import { LISTENER_OPTIONS } from './schema-listener.ts'
+import { RANGE_OPTIONS } from './schema-ranges.ts'
 import { STORE_OPTIONS } from './schema-store.ts'
 
 const module = <Absent extends string, Sentence extends string>(absent: Absent, sentence: Sentence) =>
@@ -141,6 +142,9 @@ export const SCHEMA = {
       },
     },
   },
+  dist: { type: 'group', sentence: 'Subscriptions.', options: RANGE_OPTIONS },
+  inbox: { type: 'group', sentence: 'Persistent sessions and their queues.', options: RANGE_OPTIONS },
+  retain: { type: 'group', sentence: 'Retained messages.', options: RANGE_OPTIONS },
   tenants: {
     type: 'map',
     entryName: 'tenant',

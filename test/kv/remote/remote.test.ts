@@ -13,8 +13,9 @@ import { decodeAnswers, encodeAnswers } from '../../../src/kv/remote/call-codec.
 import { decodePackets, encodePackets } from '../../../src/kv/remote/packet-codec.ts'
 import { RangeCalls } from '../../../src/kv/remote/range-calls.ts'
 import { StoreLinks } from '../../../src/kv/remote/store-links.ts'
+import { ANSWERS } from '../../../src/kv/store/answers.ts'
 import type { Packet } from '../../../src/kv/store/packet.ts'
-import { ANSWERS, Store } from '../../../src/kv/store/store.ts'
+import { Store } from '../../../src/kv/store/store.ts'
 import { type Rpc, startRpc } from '../../../src/rpc/node.ts'
 import { bytes, Toy, type ToyCommand, ToyObserver, type ToyQuery, type ToyResponse } from '../toy.ts'
 

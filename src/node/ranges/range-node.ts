@@ -1,0 +1,203 @@
+import type { Clock, Random } from '../../base/clock.ts'
+import type { HealthReason } from '../../base/health.ts'
+import type { Logger } from '../../base/logging.ts'
+import type { MetricSink, MetricSource } from '../../base/metrics.ts'
+import type { Rules } from '../../kv/balance/index.ts'
+import type { RangeClient } from '../../kv/client/client.ts'
+import type { Engine } from '../../kv/engine/engine.ts'
+import { META_RANGE_BYTES, type MetaChange, MetaObserver, metaCoprocessor } from '../../kv/meta/index.ts'
+import type { Coprocessor, RangeObserver, ServiceName } from '../../kv/range/coprocessor.ts'
+import { RangeCalls } from '../../kv/remote/range-calls.ts'
+import { StoreLinks } from '../../kv/remote/store-links.ts'
+import { ANSWERS } from '../../kv/store/answers.ts'
+import { type ServeOptions, Store } from '../../kv/store/store.ts'
+import type { ClusterNode } from '../cluster/cluster-node.ts'
+import { identityOf } from '../cluster/identity.ts'
+import { Founding, type MetaRanges } from './founding.ts'
+import { Keeper } from './keeper.ts'
+import { type Replication, rulesOf } from './rules.ts'
+import { Sizes } from './sizes.ts'
+import { Tidings } from './tidings.ts'
+
+export interface RangeNodeOptions {
+  cluster: ClusterNode
+  clusterName: string
+  replication: Replication
+  engine: Engine
+  /** A write that waits longer for the disk holds back what needs space. */
+  hangMs: number
+  clock: Clock
+  random: Random
+  log: Logger
+  /** The disk failed: the process must end. */
+  fatal: (error: Error) => void
+}
+
+/** What this program can do that older ones could not: gates open by it. */
+const FEATURES: readonly string[] = []
+/** Services of users, whose first ranges the founder creates. */
+const SERVICES = ['dist', 'inbox', 'retain'] as const
+
+/** The store of this node among those of the others. */
+export class RangeNode implements MetricSource {
+  readonly store: Store
+  readonly tidings: Tidings
+  readonly meta = new MetaObserver()
+  readonly metaRanges: MetaRanges
+  readonly keeper: Keeper
+  readonly #options: RangeNodeOptions
+  readonly #links: StoreLinks
+  readonly #calls: RangeCalls
+  readonly #sizes: Sizes
+  readonly #founding: Founding
+  readonly #opened = new Map<ServiceName, (key: Uint8Array) => Uint8Array | null>()
+  readonly #unwatch: (() => void)[] = []
+  #founds: boolean
+  /** As of the last rules that made sense. */
+  #rules: { revision: number; rules: Rules } | null = null
+
+  constructor(options: RangeNodeOptions) {
+    const { cluster, engine, clock, random, log, fatal, hangMs, clusterName } = options
+    const { underlay, peers } = cluster
+    const { id, incarnation } = underlay.self
+    this.#options = options
+    this.#links = new StoreLinks(peers)
+    this.#calls = new RangeCalls(peers)
+    const pressureLimits = { writeMsMax: hangMs }
+    const defer = (callback: () => void) => void setImmediate(callback)
+    this.store = new Store({
+      ...{ engine, clock, random, storeId: id, log, defer, fatal, pressureLimits },
+      send: this.#links.send,
+    })
+    this.#links.attach(this.store)
+    this.tidings = new Tidings(cluster.overlay.keys, clock)
+    this.#sizes = new Sizes(engine, clock, (service, key) => this.#opened.get(service)?.(key) ?? null)
+    this.#founds = mayFound(cluster)
+    this.metaRanges = this.serve(metaCoprocessor, this.meta as RangeObserver<MetaChange>, {
+      commandBytes: () => META_RANGE_BYTES,
+    })
+    this.keeper = new Keeper({
+      ...{ store: this.store, underlay, tidings: this.tidings, clock, log },
+      rules: () => this.rules(),
+      meta: () => this.meta.state,
+      zoneOf: (host) => identityOf(host).zone ?? '',
+      // Every node with a store may hold the cluster's own records.
+      rolesOf: (host) => [...identityOf(host).roles, 'cluster'],
+      sizeOf: ({ descriptor }) => this.#sizes.of(descriptor),
+      storeTiding: () => ({ freeBytes: engine.stats().freeBytes, full: this.store.full, draining: false }),
+    })
+    this.#founding = new Founding(
+      {
+        ...{ underlay, meta: this.metaRanges, clusterName, incarnation, clock, log },
+        ...{ services: SERVICES, features: FEATURES, state: () => this.meta.state, banned: fatal },
+      },
+      () => this.#founds,
+    )
+    this.#unwatch.push(
+      underlay.on((notice) => {
+        if (notice.type === 'formed') this.#found()
+        else if (notice.type === 'adopted') this.#founding.start()
+      }),
+    )
+  }
+
+  /** After all services are open. */
+  start(): void {
+    this.keeper.start()
+    this.#founding.start()
+  }
+
+  /** Opens the ranges of a service that are on this node, and gives a client for all of them. */
+  serve<Command, Response, Query, Answer, Effect>(
+    coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>,
+    observer: RangeObserver<Effect>,
+    options: ServeOptions<Command> = {},
+  ): RangeClient<Command, Response, Query, Answer> {
+    const { service } = coprocessor
+    this.#opened.set(service, (key) => (coprocessor.cutNear === undefined ? key : coprocessor.cutNear(key)))
+    const stores = this.#founds ? [this.#options.cluster.underlay.self.id] : []
+    const local = this.store.open(coprocessor, observer, { splits: options.initialSplits ?? [], stores })
+    const codec = {
+      encode: (commands: readonly Command[]) => coprocessor.encode(commands),
+      decode: (bytes: Uint8Array) => coprocessor.decode(bytes),
+      values: ANSWERS,
+    }
+    const transport = this.#calls.join(service, local, codec, () => this.tidings.landscape(service))
+    return this.store.client(coprocessor, transport, options)
+  }
+
+  /** What balancers strive for now. */
+  rules(): Rules {
+    const { revision } = this.meta.state
+    if (this.#rules?.revision === revision) return this.#rules.rules
+    const before = this.#rules?.rules
+    let rules: Rules
+    try {
+      rules = rulesOf(this.#options.replication, this.meta.state)
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'The rules of the balancers make no sense: those before them stay')
+      rules = before ?? rulesOf(this.#options.replication, new MetaObserver().state)
+    }
+    this.#rules = { revision, rules }
+    return rules
+  }
+
+  health(): HealthReason[] {
+    const reasons = this.store.health()
+    for (const service of this.#opened.keys()) {
+      if (this.tidings.landscape(service).length > 0 || this.#hasOwn(service)) continue
+      reasons.push({ part: service, message: `No range of "${service}" is known here yet` })
+    }
+    return reasons
+  }
+
+  collect(sink: MetricSink): void {
+    this.store.collect(sink)
+    const { refused, malformed } = this.#links
+    sink.counter('flockmq_store_packets_refused_total', 'Packets of stores that a link did not take', refused)
+    sink.counter('flockmq_store_packets_malformed_total', 'Packets of stores that could not be read', malformed)
+  }
+
+  /** Gives the leaders of this store away, as far as others can take them. */
+  async drain(msMax: number): Promise<void> {
+    await this.keeper.drain(msMax)
+  }
+
+  /** What was founded here is given up, for an older cluster. */
+  async dissolve(): Promise<void> {
+    this.#founds = false
+    await this.store.reset()
+  }
+
+  async close(): Promise<void> {
+    for (const end of this.#unwatch) end()
+    this.#founding.stop()
+    this.keeper.stop()
+    this.#sizes.stop()
+    this.tidings.stop()
+    await this.store.close()
+  }
+
+  abandon(): void {
+    this.keeper.stop()
+    this.store.abandon()
+  }
+
+  #found(): void {
+    const known = this.store.ranges()
+    this.#founds = true
+    for (const service of this.#opened.keys()) {
+      if (!known.some(({ descriptor }) => descriptor.service === service)) this.store.begin(service)
+    }
+    this.#founding.start()
+  }
+
+  #hasOwn(service: ServiceName): boolean {
+    return this.store.ranges().some(({ descriptor }) => descriptor.service === service)
+  }
+}
+
+/** Nobody else has ever been in this node's cluster, so nobody else can have created what it creates. */
+function mayFound({ underlay }: ClusterNode): boolean {
+  return underlay.cluster?.lonely ?? false
+}

@@ -1,0 +1,34 @@
+import { checkRules, type Rules, type RuleText, rulesFrom } from '../../kv/balance/index.ts'
+import type { MetaState } from '../../kv/meta/index.ts'
+
+/** Section of the settings in the `meta` range that are rules of balancers, each a text under the rule's name. */
+export const BALANCER_SECTION = 'balancer'
+
+/** Wished voters, by service, as the configuration says. */
+export interface Replication {
+  dist: number
+  inbox: number
+  retain: number
+}
+
+const decoder = new TextDecoder()
+
+/** What operators have set, above what this node's configuration says. Throws CONFIG_INVALID where it makes no sense. */
+export function rulesOf(replication: Replication, state: MetaState): Rules {
+  return rulesFromTexts(replication, textsOf(state))
+}
+
+export function rulesFromTexts(replication: Replication, texts: readonly RuleText[]): Rules {
+  const configured = Object.entries(replication).map(
+    ([service, voters]): RuleText => [`services.${service}.voters`, String(voters)],
+  )
+  // Every node reads the cluster's own records from memory.
+  const rules = rulesFrom([...configured, ['services.cluster.learnersOn', 'mqtt'], ...texts])
+  checkRules(rules)
+  return rules
+}
+
+export function textsOf(state: MetaState): RuleText[] {
+  const set = state.settings.get(BALANCER_SECTION)
+  return [...(set?.values() ?? [])].map(({ name, value }): RuleText => [name, decoder.decode(value)])
+}
