@@ -41,7 +41,7 @@ test('what a killed node left is read and counted, and the node starts again', a
   expect(stdout).toMatch(/\nno damage\n$/)
   const json = JSON.parse((await runCli(['check', data, '--json'])).stdout)
   expect(json).toMatchObject({ path: data, hostId, format: 1, ok: true, damaged: 0, damage: [] })
-  expect(json.ranges.map(({ id }: { id: string }) => id)).toEqual(['dist-1', 'inbox-1', 'retain-1'])
+  expect(json.ranges.map(({ id }: { id: string }) => id)).toEqual(['dist-1', 'inbox-1', 'retain-1', 'cluster-1'])
   expect(json.tenants.default).toMatchObject({ routes: 1, sessions: 1, queued: 2, retained: 1 })
   const node = new ProcessNode(data)
   await node.start()

@@ -177,6 +177,11 @@ export class UnderlayHost implements UnderlayPort, MetricSource {
     this.#step({ type: 'user-data', present })
   }
 
+  /** After `formed`: what the founder has to do is done, and on disk. Until then `cluster` says that it is founding. */
+  founded(): void {
+    this.#step({ type: 'founded' })
+  }
+
   /** From now on the first encrypts and all decrypt. First add the new one last everywhere, then first, then alone. */
   async setSecrets(secrets: readonly string[]): Promise<void> {
     checkSecrets(secrets)

@@ -96,6 +96,8 @@ function collectRange(sink: MetricSink, range: RangeStats): void {
   sink.gauge('flockmq_range_queued_commands', 'Commands under way', range.commands, labels)
   sink.gauge('flockmq_range_queued_bytes', 'Bytes of commands under way', range.bytes, labels)
   sink.gauge('flockmq_range_leader', '1 where this node leads the range', range.leads ? 1 : 0, labels)
+  const voters = range.descriptor.replicas.filter(({ role }) => role === 'voter').length
+  sink.gauge('flockmq_range_voters', 'Replicas that decide by majority', voters, labels)
   sink.gauge('flockmq_range_term', 'Term of the range', range.term, labels)
   sink.gauge('flockmq_range_commit_index', 'Last entry known to be committed', range.commit, labels)
   sink.gauge('flockmq_range_log_bytes', 'Bytes of log entries kept', range.logBytes, labels)

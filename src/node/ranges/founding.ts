@@ -19,6 +19,8 @@ export interface FoundingOptions {
   services: readonly string[]
   /** Names of what this program can do. */
   features: readonly string[]
+  /** All that a founder has to do is on disk. */
+  founded(): void
   /** This node may never act in this cluster again. */
   banned(error: Error): void
   clock: Clock
@@ -88,6 +90,7 @@ export class Founding {
         await this.#mutate({ type: 'found', id: clusterId, name: clusterName, founder: host, services })
         for (const service of services) await this.#mutate({ type: 'created', service, store: host })
       }
+      if (this.#founds()) this.#options.founded()
       return await this.#register(host, incarnation, features)
     } catch (error) {
       if (!(error instanceof BrokerError) || error.code === 'CONFLICT' || error.code === 'NOT_AUTHORIZED') throw error

@@ -32,6 +32,8 @@ export interface KeeperOptions {
 }
 
 const ROUND_MS = 1_000
+/** After an action, or news of others: the next step need not wait for the round. */
+const SOON_MS = 100
 /** A change that is not done by then is no longer waited for: the next round sees what has become of it. */
 const ACTION_MS_MAX = 30_000
 /** Between two looks at how far a drain is. */
@@ -59,10 +61,13 @@ export class Keeper {
   readonly #acting = new Map<string, number>()
   #draining = false
   #stopTimer: (() => void) | null = null
+  #nextMs = 0
+  readonly #unwatch: () => void
   #stopped = false
 
   constructor(options: KeeperOptions) {
     this.#options = options
+    this.#unwatch = options.tidings.watch(() => this.#soon())
   }
 
   start(): void {
@@ -71,6 +76,7 @@ export class Keeper {
 
   stop(): void {
     this.#stopped = true
+    this.#unwatch()
     this.#stopTimer?.()
   }
 
@@ -139,7 +145,17 @@ export class Keeper {
     if (this.#stopped) return
     this.#tell()
     this.#act()
+    this.#stopTimer?.()
+    this.#nextMs = this.#options.clock.monotonic() + ROUND_MS
     this.#stopTimer = this.#options.clock.after(ROUND_MS, () => this.#round())
+  }
+
+  #soon(): void {
+    const { clock } = this.#options
+    if (this.#stopped || clock.monotonic() + SOON_MS >= this.#nextMs) return
+    this.#stopTimer?.()
+    this.#nextMs = clock.monotonic() + SOON_MS
+    this.#stopTimer = clock.after(SOON_MS, () => this.#round())
   }
 
   #tell(): void {
@@ -200,6 +216,7 @@ export class Keeper {
     log.info({ range, balancer, action: nameOf(action) }, `Range "${range}": ${reason}`)
     const done = () => {
       if (this.#acting.get(range) === sinceMs) this.#acting.delete(range)
+      this.#soon()
     }
     perform(store, proposal).then(done, (error: unknown) => {
       log.info({ range, balancer, err: error }, `Range "${range}" did not follow a balancer: it is asked again`)

@@ -90,6 +90,7 @@ export class RangeNode implements MetricSource {
       {
         ...{ underlay, meta: this.metaRanges, clusterName, incarnation, clock, log },
         ...{ services: SERVICES, features: FEATURES, state: () => this.meta.state, banned: fatal },
+        founded: () => underlay.founded(),
       },
       () => this.#founds,
     )
@@ -197,7 +198,10 @@ export class RangeNode implements MetricSource {
   }
 }
 
-/** Nobody else has ever been in this node's cluster, so nobody else can have created what it creates. */
+/**
+ * This host founds and has not ended that; or nobody else has ever been in its cluster. In both cases nobody else can have
+ * created what it creates.
+ */
 function mayFound({ underlay }: ClusterNode): boolean {
-  return underlay.cluster?.lonely ?? false
+  return underlay.cluster?.founding === true || underlay.cluster?.lonely === true
 }

@@ -45,6 +45,7 @@ export class Tidings {
   readonly #memories = new Map<string, Memory>()
   readonly #unwatch: () => void
   #ownStore = ''
+  #watcher = () => {}
   /** By range; null: something changed since. */
   #heard: Map<string, { leader: HostId; tiding: RangeTiding }> | null = null
   readonly #landscapes = new Map<ServiceName, RangeDescriptor[]>()
@@ -55,7 +56,16 @@ export class Tidings {
     this.#unwatch = keys.watch(RANGE, () => {
       this.#heard = null
       this.#landscapes.clear()
+      this.#watcher()
     })
+  }
+
+  /** One watcher: told of each change. The returned function ends it. */
+  watch(watcher: () => void): () => void {
+    this.#watcher = watcher
+    return () => {
+      this.#watcher = () => {}
+    }
   }
 
   /** Tells of all ranges that this store leads, and of no others. */

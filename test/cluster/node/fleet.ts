@@ -59,11 +59,25 @@ export class Fleet {
     return lists
   }
 
+  /** Every range is kept by a majority of `voters`, and every node knows. */
+  async replicated(voters: number): Promise<void> {
+    const up = this.nodes.filter((node) => node.up)
+    await eventually(async () => {
+      const counts = await Promise.all(
+        up.flatMap((node) => RANGES.map((range) => node.metric('flockmq_range_voters', `"${range}"`))),
+      )
+      return counts.every((count) => count === voters)
+    }, `${voters} voters of each range`)
+  }
+
   async end(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.kill()))
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }
+
+/** What a cluster begins with. */
+const RANGES = ['cluster-1', 'dist-1', 'inbox-1', 'retain-1']
 
 interface NodeOptions {
   data: string

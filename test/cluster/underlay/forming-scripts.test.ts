@@ -70,7 +70,9 @@ function interpreter(): (command: string) => string[] {
         seeded: seeds !== 'none',
         expect: Number(option('expect') ?? 0),
         cluster:
-          cluster === undefined ? null : { id: cluster as ClusterId, formedAtMs, lonely: words.includes('lonely') },
+          cluster === undefined
+            ? null
+            : { id: cluster as ClusterId, formedAtMs, lonely: words.includes('lonely'), founding: false },
         freshClusterId: () => `c-${name}` as ClusterId,
         userData: words.includes('data'),
       },

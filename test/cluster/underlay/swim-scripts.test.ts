@@ -94,7 +94,7 @@ function interpreter(): (command: string) => string[] {
         metadata: new Map(),
         seeded: true,
         expect: 0,
-        cluster: { id: CLUSTER, formedAtMs: 1_000, lonely: false },
+        cluster: { id: CLUSTER, formedAtMs: 1_000, lonely: false, founding: false },
         peers: [],
         freshClusterId: () => CLUSTER,
         userData: false,

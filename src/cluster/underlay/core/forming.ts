@@ -11,6 +11,8 @@ export interface ClusterIdentity {
   readonly formedAtMs: number
   /** This host founded it, and nobody else was ever seen in it. */
   readonly lonely: boolean
+  /** This host founded it, and has not said yet that all that belongs to that is done. */
+  readonly founding: boolean
 }
 
 export interface FormingOptions {
@@ -42,6 +44,8 @@ export type FormingInput =
   /** All addresses of the seeds; `complete`: every name was found. */
   | { type: 'seeds'; addresses: readonly Address[]; complete: boolean }
   | { type: 'user-data'; present: boolean }
+  /** What the founder of a cluster has to do is done, and on disk. */
+  | { type: 'founded' }
   /** Somebody else was seen in our cluster. */
   | { type: 'company' }
   /** Answer to `dissolve`: what was founded is wiped, or it cannot be. */
@@ -153,6 +157,9 @@ export class Forming {
       case 'user-data':
         this.#userData = input.present
         break
+      case 'founded':
+        if (this.#cluster?.founding) this.#cluster = { ...this.#cluster, founding: false }
+        break
       case 'company':
         if (this.#cluster?.lonely) this.#cluster = { ...this.#cluster, lonely: false }
         break
@@ -222,7 +229,7 @@ export class Forming {
   #found(now: number): void {
     const id = this.#options.freshClusterId()
     const formedAtMs = Math.floor(this.#options.startedMs + now - this.#startMs)
-    this.#cluster = { id, formedAtMs, lonely: true }
+    this.#cluster = { id, formedAtMs, lonely: true, founding: true }
     this.events.push({ type: 'formed', clusterId: id, formedAtMs })
     for (const { address } of this.#sightings.values())
       this.hellos.push({ to: address, hello: this.#hello(address, false) })
@@ -238,7 +245,9 @@ export class Forming {
 
   #hear(from: Address, header: Header, hello: Hello, now: number): void {
     const cluster: ClusterIdentity | null =
-      header.clusterId === '' ? null : { id: header.clusterId, formedAtMs: hello.formedAtMs, lonely: false }
+      header.clusterId === ''
+        ? null
+        : { id: header.clusterId, formedAtMs: hello.formedAtMs, lonely: false, founding: false }
     if (this.#cluster === null) {
       if (cluster !== null) return this.#adopt(cluster, hello.address)
       this.#see(from, header, hello, now)

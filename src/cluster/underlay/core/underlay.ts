@@ -59,6 +59,8 @@ export type Input =
   /** The addresses of all seeds, after `lookup`; `complete`: every name was found. */
   | { type: 'seeds'; addresses: readonly Address[]; complete: boolean }
   | { type: 'user-data'; present: boolean }
+  /** After `formed`: what the founder has to do is done, and on disk. */
+  | { type: 'founded' }
   /** After the event `dissolve`: what was founded here is wiped, or there was something to keep. */
   | { type: 'dissolved'; done: boolean }
 
@@ -206,6 +208,7 @@ export class Underlay {
         this.#step({ type: 'contacts', seeds: this.#seeds, peers: this.#peers }, now)
         break
       case 'user-data':
+      case 'founded':
         this.#form(input, now)
         break
       case 'dissolved':
@@ -413,5 +416,6 @@ export class Underlay {
 }
 
 function sameCluster(a: ClusterIdentity | null, b: ClusterIdentity | null): boolean {
-  return a?.id === b?.id && a?.formedAtMs === b?.formedAtMs && a?.lonely === b?.lonely
+  if (a?.id !== b?.id || a?.formedAtMs !== b?.formedAtMs) return false
+  return a?.lonely === b?.lonely && a?.founding === b?.founding
 }

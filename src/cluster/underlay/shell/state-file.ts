@@ -114,7 +114,8 @@ function parseState(text: string): SavedState | null {
 /** Undefined: damaged. */
 function parseCluster(content: unknown): ClusterIdentity | null | undefined {
   if (content === null) return null
-  const { id, formedAtMs, lonely } = (content ?? {}) as { [key: string]: unknown }
+  const { id, formedAtMs, lonely, founding } = (content ?? {}) as { [key: string]: unknown }
   if (typeof id !== 'string' || id === '' || !Number.isSafeInteger(formedAtMs)) return undefined
-  return { id: id as ClusterId, formedAtMs: formedAtMs as number, lonely: lonely === true }
+  const cluster = { id: id as ClusterId, formedAtMs: formedAtMs as number }
+  return { ...cluster, lonely: lonely === true, founding: founding === true }
 }

@@ -15,7 +15,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const state = (incarnation: number): SavedState => ({
   ...{ clusterName: 'test', incarnation, left: false, peers: ['10.0.0.1:7946' as Address] },
-  cluster: { id: 'c1' as ClusterId, formedAtMs: 1_000, lonely: true },
+  cluster: { id: 'c1' as ClusterId, formedAtMs: 1_000, lonely: true, founding: true },
 })
 const failed = (error: Error) => expect.fail(error.message)
 
