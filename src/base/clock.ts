@@ -16,6 +16,13 @@ export interface Random {
   below(boundExclusive: number): number
 }
 
+/** So many lower-case letters and digits. */
+export function randomName(random: Random, length: number): string {
+  let name = ''
+  for (let i = 0; i < length; i++) name += random.below(36).toString(36)
+  return name
+}
+
 /** The process's own clock. Its timers do not keep the process alive. */
 export const systemClock: Clock = {
   now: () => Date.now(),

@@ -3,6 +3,7 @@ import { BrokerError, ERRORS } from '../../base/errors.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 import type { QueryOptions } from './client.ts'
 import type { Leaders } from './leaders.ts'
+import { overdueCode } from './overdue.ts'
 import type { RangeTransport } from './transport.ts'
 
 /** What queries need of the client they belong to. */
@@ -63,7 +64,7 @@ export class Queries<Query, Answer> {
     for (const pending of [...this.#pending]) {
       if (pending.deadlineMs <= nowMs) {
         const message = `Cannot read in time: ${pending.lastError?.message ?? 'no answer'}`
-        this.#reject(pending, new BrokerError('TIMEOUT', message, { cause: pending.lastError }))
+        this.#reject(pending, new BrokerError(overdueCode(pending.lastError), message, { cause: pending.lastError }))
       } else if (nowMs - pending.sentMs >= this.#limits.attemptMs) {
         const range = this.#context.locate(pending.key)
         if (range !== undefined) this.#context.leaders.doubt(range, null)

@@ -8,6 +8,7 @@ import type { CallOptions, Done, QueryOptions, RangeClient } from './client.ts'
 import { Landscape } from './landscape.ts'
 import { type Call, Lane } from './lane.ts'
 import { Leaders } from './leaders.ts'
+import { overdueCode } from './overdue.ts'
 import { Queries } from './queries.ts'
 import { GROWTH_REFUSED, type RangeTransport } from './transport.ts'
 
@@ -157,7 +158,10 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   }
 
   #push(lane: Lane<Command, Response>, call: Call<Command, Response>): void {
-    if (lane.length === 0) lane.progressMs = this.#now()
+    if (lane.length === 0) {
+      lane.progressMs = this.#now()
+      lane.lastError = null
+    }
     lane.push(call)
     this.#markDirty(lane)
   }
@@ -419,10 +423,4 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
 /** As it is said by {@link GROWTH_REFUSED}, which may have come over a link. */
 function refusesGrowth({ code, hint }: BrokerError): boolean {
   return code === 'OVERLOADED' && (hint as Partial<typeof GROWTH_REFUSED> | null)?.growth === GROWTH_REFUSED.growth
-}
-
-/** Nobody leads, as far as the replicas know, that were asked all the time: no majority of them is up. */
-export function overdueCode(last: Error | null): 'NO_QUORUM' | 'TIMEOUT' {
-  if (!(last instanceof BrokerError) || last.code !== 'NOT_LEADER') return 'TIMEOUT'
-  return (last.hint as { leader?: string | null } | null)?.leader == null ? 'NO_QUORUM' : 'TIMEOUT'
 }

@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.ts'
-import type { Clock } from '../../base/clock.ts'
+import { type Clock, randomName } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { HealthReason } from '../../base/health.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
@@ -127,7 +127,7 @@ export class Store implements MetricSource {
     const client = new RoutedClient<Command, Response, Query, Answer>({
       ...{ service: coprocessor.service, transport, clock, random, log },
       // Neither a clock that was set back nor a generator that begins again may name two clients alike.
-      incarnation: `${storeId}/${this.#engine.durable()}-${clock.now()}-${this.#randomName(10)}`,
+      incarnation: `${storeId}/${this.#engine.durable()}-${clock.now()}-${randomName(this.#options.random, 10)}`,
       commandBytes: options.commandBytes,
       grows: coprocessor.grows,
       refuses: (command) => (this.#pressure !== null && (coprocessor.grows?.(command) ?? true) ? this.#pressure : null),
@@ -196,7 +196,7 @@ export class Store implements MetricSource {
   /** Cuts the range that holds `key`: the part from `key` on becomes a range of its own, without moving data. */
   split(service: ServiceName, key: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
-      const child = `${service}-${this.#randomName(8)}`
+      const child = `${service}-${randomName(this.#options.random, 8)}`
       const found = this.#services.get(service)
       const error = this.#refusal() ?? (found === undefined ? this.#unknown(service) : null)
       if (error !== null) reject(error)
@@ -519,11 +519,5 @@ export class Store implements MetricSource {
     this.#stopWatch?.()
     this.#stopTicks?.()
     this.#stopPump?.()
-  }
-
-  #randomName(length: number): string {
-    let name = ''
-    for (let i = 0; i < length; i++) name += this.#options.random.below(36).toString(36)
-    return name
   }
 }

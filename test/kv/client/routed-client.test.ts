@@ -39,6 +39,7 @@ function setup(limits: Partial<ClientLimits> = {}, ranges = [range('r1', 1)]) {
       schedule: world.defer,
     },
     incarnation: 'c',
+    grows: (word) => word.endsWith('+'),
     ...{ clock: world.clock, random: world.random, log: silentLogger, limits },
   })
   const done: string[] = []
@@ -383,12 +384,56 @@ describe('queries', () => {
   })
 
   test('without a range there is an error, not a wait in the dark', async () => {
-    const { client, call, flush, done } = setup({}, [range('r1', 1, 'b', 'c')])
+    const { world, client, call, done } = setup({}, [range('r1', 1, 'b', 'c')])
     expect(() => client.locate(bytes('z'))).toThrow('no range')
-    call('z1')
-    await flush()
+    call('z1', 1_000)
+    await world.run(900)
+    expect(done).toEqual([])
+    await world.run(300)
     expect(done).toEqual(['z1!RANGE_NOT_FOUND'])
     expect(client.locate(bytes('b')).id).toBe('r1')
+  })
+
+  test('commands wait for a range that is not known yet, and go in their order as soon as it is', async () => {
+    const { world, call, known, look, done } = setup({ commandsMax: 2 }, [])
+    for (const word of ['a1', 'a2', 'a3']) call(word)
+    await world.run(150)
+    expect(done).toEqual(['a3!RANGE_NOT_FOUND'])
+    known.ranges = [range('r1', 1)]
+    await world.run(150)
+    const [batch, ...rest] = look()
+    expect(rest).toEqual([])
+    expect(batch!.shape).toBe('r1[0>1] a1 a2')
+    batch!.ok()
+    expect(done).toEqual(['a3!RANGE_NOT_FOUND', 'a1:ok', 'a2:ok'])
+  })
+
+  test('a store without space is sent what needs none, at once; the rest fails', async () => {
+    const { call, look, flush, done } = setup()
+    for (const word of ['a+', 'b-', 'c+']) call(word)
+    await flush()
+    look()[0]!.fail('OVERLOADED', { growth: 'refused' })
+    expect(done).toEqual(['a+!OVERLOADED', 'c+!OVERLOADED'])
+    await flush()
+    const [again] = look()
+    expect(again!.shape).toBe('r1[0>2] b-')
+    again!.ok()
+    expect(done.at(-1)).toBe('b-:ok')
+  })
+
+  test('where the replicas know of no leader there is no quorum; where none answers, it took too long', async () => {
+    const { world, call, sent, done } = setup({ deadlineMs: 1_000 })
+    call('a1')
+    for (let i = 0; i < 24; i++) {
+      await world.run(50)
+      for (const { answer } of sent.splice(0)) {
+        answer(new BrokerError('NOT_LEADER', 'x', { hint: { range: 'r1', leader: null } }), [])
+      }
+    }
+    expect(done).toEqual(['a1!NO_QUORUM'])
+    call('a2')
+    await world.run(1_200)
+    expect(done.at(-1)).toBe('a2!TIMEOUT')
   })
 })
 
