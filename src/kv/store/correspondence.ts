@@ -2,7 +2,7 @@ import { unreachable } from '../../base/assert.ts'
 import type { Message, ReplicaId } from '../raft/index.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 import type { Group } from './group.ts'
-import type { Hosted } from './host.ts'
+import type { Hosted } from './hosted.ts'
 import type { Packet } from './packet.ts'
 import type { Snapshots } from './snapshots.ts'
 

@@ -1,5 +1,5 @@
 import type { RangeDescriptor } from '../range/coprocessor.ts'
-import type { Hosted } from './host.ts'
+import type { Hosted } from './hosted.ts'
 import type { Packet } from './packet.ts'
 
 export interface DoubtOptions {

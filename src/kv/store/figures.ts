@@ -3,7 +3,7 @@ import { type EngineStats, FAMILIES } from '../engine/engine.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 import type { Range } from '../range/range.ts'
 import type { Group } from './group.ts'
-import type { Hosted } from './host.ts'
+import type { Hosted } from './hosted.ts'
 import type { Traffic } from './traffic.ts'
 
 /** One replica of a range on this store, as an operator and a balancer see it. */

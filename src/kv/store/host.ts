@@ -16,31 +16,13 @@ import type { Outcome, Range, RangeChild } from '../range/range.ts'
 import { configKey } from '../range/schema.ts'
 import type { Gathered } from './gathered.ts'
 import type { Asked, Group } from './group.ts'
+import type { Hosted } from './hosted.ts'
 import type { StoreLimits } from './limits.ts'
 import { PendingReads } from './pending-reads.ts'
 import { type Proposal, Proposals } from './proposals.ts'
 import { decodePlaces, encodeConfig, encodePlaces, type Place } from './raft-schema.ts'
 import type { Service } from './service.ts'
 import { Traffic } from './traffic.ts'
-
-/** What the store's loop needs of a replica, whatever its service: all types are inside. */
-export interface Hosted {
-  readonly id: string
-  readonly service: ServiceName
-  /** As it was last known here. */
-  readonly descriptor: RangeDescriptor
-  readonly group: Group
-  readonly halted: string | null
-  readonly queued: number
-  /** So much waits that the next entry is made while a batch is under way. */
-  readonly ample: boolean
-  /** When timed work is due, ms since 1970; Infinity = none known. */
-  readonly dueMs: number
-  /** Takes what consensus brings; `proposes`: what is queued first. */
-  advance(nowMs: number, gathered: Gathered, proposes: boolean): void
-  /** Ends all that is queued or under way with this error. */
-  abort(error: BrokerError): void
-}
 
 interface Applied<Command, Response, Effect> {
   outcome: Outcome<Response, Effect>

@@ -4,7 +4,7 @@ import { newcomerKey } from '../range/schema.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import type { Gathered } from './gathered.ts'
 import type { Group } from './group.ts'
-import type { Hosted } from './host.ts'
+import type { Hosted } from './hosted.ts'
 import { encodeNewcomer } from './raft-schema.ts'
 
 export interface NewcomerOptions {

@@ -30,7 +30,8 @@ import {
   SnapshotReceiver,
 } from '../snapshot/index.ts'
 import { Group } from './group.ts'
-import { type Hosted, RangeHost } from './host.ts'
+import { RangeHost } from './host.ts'
+import type { Hosted } from './hosted.ts'
 import type { StoreLimits } from './limits.ts'
 import { NewcomerHost, newcomerRecord } from './newcomer.ts'
 import type { Packet } from './packet.ts'

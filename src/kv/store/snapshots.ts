@@ -15,7 +15,7 @@ import {
   TokenBucket,
 } from '../snapshot/index.ts'
 import type { Gathered } from './gathered.ts'
-import type { Hosted } from './host.ts'
+import type { Hosted } from './hosted.ts'
 
 /** A replica whose state can be sent. */
 export interface SnapshotSourceHost extends Hosted {

@@ -12,25 +12,22 @@ import type { FamilyWrite } from '../snapshot/index.ts'
 import { ANSWERS } from './answers.ts'
 import { Correspondence } from './correspondence.ts'
 import { DOUBT_MS, Doubt } from './doubt.ts'
+import { DueTimer } from './due-timer.ts'
 import { collectStore, type RangeStats, statsOf } from './figures.ts'
 import { type Gathered, hasWrites, inFamilies, nothingGathered } from './gathered.ts'
-import type { Hosted } from './host.ts'
+import type { Hosted } from './hosted.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
 import type { ServeOptions, StoreOptions } from './options.ts'
 import type { Packet } from './packet.ts'
-import { judgePressure, PRESSURE_LIMITS } from './pressure.ts'
 import { memberChanges, type ReplicaChange } from './replica-change.ts'
 import { Service } from './service.ts'
 import { Snapshots } from './snapshots.ts'
+import { SpaceWatch } from './space-watch.ts'
 import type { Beginning } from './stored.ts'
 
 export type { ServeOptions, StoreOptions } from './options.ts'
 
 type AnyService = Service<never, unknown, never, unknown, unknown>
-
-/** Longest sleep until timed work: a wall clock that jumps is noticed then. */
-const DUE_WAIT_MS_MAX = 60_000
-const WATCH_MS = 1_000
 
 /** Bandwidth of all snapshots that are sent. */
 const SNAPSHOT_BYTES_PER_SECOND = 64 * 1024 * 1024
@@ -70,13 +67,9 @@ export class Store implements MetricSource {
   #writing = false
   #state: 'open' | 'closing' | 'closed' | 'failed' = 'open'
   #failure: BrokerError | null = null
-  /** Why nothing that takes space is accepted; null while it is. */
-  #pressure: BrokerError | null = null
-  #stopWatch: (() => void) | null = null
+  readonly #space: SpaceWatch
   #idle: (() => void)[] = []
-  #stopDue: (() => void) | null = null
-  /** When the timer rings; it may ring too early, never too late. */
-  #dueMs = Number.POSITIVE_INFINITY
+  readonly #due: DueTimer
   #dueFired = false
 
   constructor(options: StoreOptions) {
@@ -84,6 +77,10 @@ export class Store implements MetricSource {
     this.#engine = options.engine
     this.#clock = options.clock
     this.#limits = { ...STORE_LIMITS, ...options.limits }
+    this.#due = new DueTimer(options.clock, () => {
+      this.#dueFired = true
+      this.#schedule()
+    })
     this.#defer = options.defer ?? ((callback) => void setImmediate(callback))
     this.#snapshots = new Snapshots({
       engine: options.engine,
@@ -105,7 +102,7 @@ export class Store implements MetricSource {
       remove: (host) => this.#services.get(host.service)?.remove(host),
     })
     this.#doubt = new Doubt({ storeId: options.storeId, send: (store, packet) => this.#others.send(store, packet) })
-    if (options.engine.stats().pressure !== undefined) this.#watch()
+    this.#space = new SpaceWatch(options)
   }
 
   /** Opens the ranges of a service, or creates them, and gives a client for this process. */
@@ -130,7 +127,7 @@ export class Store implements MetricSource {
       incarnation: `${storeId}/${this.#engine.durable()}-${clock.now()}-${randomName(this.#options.random, 10)}`,
       commandBytes: options.commandBytes,
       grows: coprocessor.grows,
-      refuses: (command) => (this.#pressure !== null && (coprocessor.grows?.(command) ?? true) ? this.#pressure : null),
+      refuses: (command) => ((coprocessor.grows?.(command) ?? true) ? this.#space.refusal : null),
       limits: options.clientLimits ?? {},
     })
     this.#clients.push(client as unknown as RangeClient<never, unknown, never, unknown>)
@@ -163,7 +160,7 @@ export class Store implements MetricSource {
       wake: (host) => this.#wake(host),
       schedule: (callback) => this.#call(callback),
       refusal: () => this.#refusal(),
-      pressure: () => this.#pressure,
+      pressure: () => this.#space.refusal,
     })
     this.#services.set(coprocessor.service, service as unknown as AnyService)
     service.open(
@@ -212,13 +209,13 @@ export class Store implements MetricSource {
 
   /** It takes nothing that needs space. */
   get full(): boolean {
-    return this.#pressure !== null
+    return this.#space.refusal !== null
   }
 
   /** What keeps ranges from serving. */
   health(): HealthReason[] {
     const reasons: HealthReason[] = []
-    if (this.#pressure !== null) reasons.push({ part: 'disk', message: this.#pressure.message })
+    if (this.#space.refusal !== null) reasons.push({ part: 'disk', message: this.#space.refusal.message })
     if (this.#failure !== null) reasons.push({ part: 'store', message: this.#failure.message })
     for (const { descriptor, halted } of this.ranges()) {
       if (halted !== null) reasons.push({ part: `range ${descriptor.id}`, message: halted })
@@ -298,18 +295,6 @@ export class Store implements MetricSource {
     for (const write of writes) this.#gathered.last.push(write)
     this.#gathered.sync = true
     this.#schedule()
-  }
-
-  /** Looks at the disk once a second. */
-  #watch(): void {
-    const before = this.#pressure
-    this.#pressure = judgePressure(this.#engine.stats(), before, {
-      ...PRESSURE_LIMITS,
-      ...this.#options.pressureLimits,
-    })
-    if (this.#pressure !== null && before === null) this.#options.log.warn({ err: this.#pressure }, 'Little space')
-    if (this.#pressure === null && before !== null) this.#options.log.info({}, 'The disk has room again')
-    this.#stopWatch = this.#clock.after(WATCH_MS, () => this.#watch())
   }
 
   #call(callback: () => void): void {
@@ -459,16 +444,7 @@ export class Store implements MetricSource {
   #setDueTimer(): void {
     let next = Number.POSITIVE_INFINITY
     for (const service of this.#services.values()) for (const host of service.hosts) next = Math.min(next, host.dueMs)
-    if (next >= this.#dueMs || this.#state !== 'open') return
-    this.#dueMs = next
-    this.#stopDue?.()
-    const delayMs = Math.min(DUE_WAIT_MS_MAX, Math.max(0, next - this.#clock.now()))
-    this.#stopDue = this.#clock.after(delayMs, () => {
-      this.#stopDue = null
-      this.#dueMs = Number.POSITIVE_INFINITY
-      this.#dueFired = true
-      this.#schedule()
-    })
+    if (this.#state === 'open') this.#due.set(next)
   }
 
   #replicaOf(range: string): Hosted | undefined {
@@ -515,8 +491,8 @@ export class Store implements MetricSource {
 
   #stopTimers(): void {
     this.#stopDoubt?.()
-    this.#stopDue?.()
-    this.#stopWatch?.()
+    this.#due.stop()
+    this.#space.stop()
     this.#stopTicks?.()
     this.#stopPump?.()
   }
