@@ -19,18 +19,10 @@ import type { Asked, Group } from './group.ts'
 import type { Hosted } from './hosted.ts'
 import type { StoreLimits } from './limits.ts'
 import { PendingReads } from './pending-reads.ts'
-import { type Proposal, Proposals } from './proposals.ts'
+import { type Applied, type Proposal, Proposals } from './proposals.ts'
 import { decodePlaces, encodeConfig, encodePlaces, type Place } from './raft-schema.ts'
 import type { Service } from './service.ts'
 import { Traffic } from './traffic.ts'
-
-interface Applied<Command, Response, Effect> {
-  outcome: Outcome<Response, Effect>
-  committed: boolean
-  /** Its writes must be in the engine before anybody is told. */
-  waits: boolean
-  proposal: Proposal<Command, Response> | null
-}
 
 const NO_ANSWER = () => {}
 

@@ -15,6 +15,15 @@ export type Proposal<Command, Response> =
   | { type: 'commands'; entry: Entry<Command>; taken: readonly Taken<Command, Response>[] }
   | { type: 'split'; entry: Entry<Command>; answer: (error: Error | null) => void }
 
+/** An entry that was applied, until it is shown. */
+export interface Applied<Command, Response, Effect> {
+  outcome: Outcome<Response, Effect>
+  committed: boolean
+  /** Its writes must be in the engine before anybody is told. */
+  waits: boolean
+  proposal: Proposal<Command, Response> | null
+}
+
 type Queued<Command, Response> =
   | ({ type: 'commands' } & Taken<Command, Response>)
   | { type: 'split'; key: Uint8Array; child: string; answer: (error: Error | null) => void }
