@@ -81,12 +81,15 @@ export class Streams {
 
   /** Decides about a run, and moves the mark over its fresh part. */
   admit(run: Run, nowMs: number, writes: Write[]): Admission {
-    const stream = this.#streams.get(run.stream) ?? this.#open(run.stream, nowMs, writes)
-    const { mark } = stream
-    if (mark.number < run.previous) {
-      const message = `Cannot apply command ${run.first} of stream "${run.stream}": ${run.previous} is missing, send again from ${mark.number + 1}`
-      return { repeated: 0, error: new BrokerError('SEQUENCE_GAP', message, { hint: { applied: mark.number } }) }
+    const known = this.#streams.get(run.stream)
+    const applied = known?.mark.number ?? 0
+    // Refused, it leaves no trace: who starts again from disk would not have one either.
+    if (applied < run.previous) {
+      const message = `Cannot apply command ${run.first} of stream "${run.stream}": ${run.previous} is missing, send again from ${applied + 1}`
+      return { repeated: 0, error: new BrokerError('SEQUENCE_GAP', message, { hint: { applied } }) }
     }
+    const stream = known ?? this.#open(run.stream, nowMs, writes)
+    const { mark } = stream
     const last = run.first + run.count - 1
     const repeated = Math.max(0, Math.min(run.count, mark.number - run.first + 1))
     if (last > mark.number) stream.mark = { number: last, nowMs }

@@ -108,6 +108,15 @@ describe('range', () => {
     expect([again.writes, again.effects]).toEqual([[], []])
   })
 
+  test('a stream whose first run is refused leaves no trace, so that a restart changes nothing', () => {
+    const { range, append, apply } = setup()
+    apply([run(3, 4, 1, 0, 'lost.1')], [append('a', 'x')])
+    expect(range.streams.size).toBe(0)
+    const { metaWrites } = range.apply(range.proposeSplit(bytes('km'), 'inbox-2', 1_000))
+    const kinds = metaWrites.map(({ key }) => recordOf(key, 'inbox').kind)
+    expect(kinds.filter((kind) => kind === 's')).toEqual([])
+  })
+
   test('a gap is refused with the number to go on from', () => {
     const { append, apply } = setup()
     apply([run(0, 1, 2)], [append('a', 'x'), append('a', 'y')])

@@ -5,6 +5,8 @@ import { type Fault, LETTERS, oneOf, type Plan } from './plan.ts'
 import type { StoreWorld } from './store-world.ts'
 
 const REPAIR_MS = 400
+/** How long gossip takes to tell that a store may be dead. */
+const SUSPECT_MS = 2_000
 const ignore = (): void => {}
 
 /** Does to the stores what the plan says, until it is told to stop; then undoes what can be undone. */
@@ -23,6 +25,7 @@ export class Faults {
     for (const [fault, meanMs] of Object.entries(plan.meanMs)) this.#every(fault as Fault, meanMs)
     it.diskFailed = (store) => this.#dies(store, 1_000)
     this.#repairAll()
+    this.#suspectDead()
   }
 
   /** Nothing bad from now on; what is broken is mended, but for stores that `stayDead`. */
@@ -105,6 +108,12 @@ export class Faults {
         return this.#jump()
       case 'membership':
         return this.#change()
+      case 'false suspicion': {
+        const { cluster } = this.#it
+        if (cluster.up.length === 0) return false
+        cluster.store(oneOf(this.#random, cluster.up)).suspect(this.#any())
+        return true
+      }
       case 'split':
         return this.#split()
       case 'transfer':
@@ -275,6 +284,16 @@ export class Faults {
       .ranges()
       .find((each) => each.descriptor.id === id)
     return found === undefined ? null : { store, descriptor: found.descriptor }
+  }
+
+  /** What gossip says; in calm too. */
+  #suspectDead(): void {
+    const { world, cluster, stores, retired } = this.#it
+    world.clock.after(SUSPECT_MS, () => {
+      const dead = [...stores, ...retired].filter((store) => !cluster.up.includes(store))
+      for (const store of cluster.up) for (const each of dead) cluster.store(store).suspect(each)
+      this.#suspectDead()
+    })
   }
 
   /** What a balancer does about disks that are lost; in calm too. */

@@ -39,12 +39,15 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Count
   await within(it, CONVERGE_MS_MAX, 'All replicas become the same', () =>
     it.clients.underWay > 0 ? `${it.clients.underWay} calls are under way` : it.difference(),
   )
+  await it.world.run(LAND_MS)
   const keys = it.checkEnd()
   it.clients.check((key) => keys.get(key) ?? '')
   return { ...it.counts, ...faults.counts, simulatedMs: Math.round(it.world.elapsedMs) }
 }
 
 const LOOK_MS = 100
+/** What is applied has landed by then, where nothing is slow. */
+const LAND_MS = 200
 
 /** Waits until nothing is missing; looks now and then. */
 async function within(it: StoreWorld, ms: number, promise: string, missing: () => string | null): Promise<void> {
