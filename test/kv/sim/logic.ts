@@ -37,8 +37,10 @@ export interface Effect {
   word: string
 }
 
-export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
-export const text = (data: Uint8Array): string => new TextDecoder().decode(data)
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+export const bytes = (text: string): Uint8Array => encoder.encode(text)
+export const text = (data: Uint8Array): string => decoder.decode(data)
 export const wordsOf = (value: string): string[] => (value === '' ? [] : value.split(' '))
 
 const ALARM = '!'
