@@ -17,6 +17,7 @@ const WORKERS = 4
 const BURST_MAX = 4
 /** Calls of one client's open loop; beyond, it waits. */
 const UNDER_WAY_MAX = 120
+const PROBE_AGAIN_MS = 200
 
 export interface ClientsOptions {
   random: Random
@@ -75,11 +76,13 @@ export class Clients {
     const one = this.#connected()
     this.#clients.push(one)
     let left = LISTS.length
-    for (const key of LISTS) {
-      this.#send(one, key, () => {
-        if (--left === 0) done()
+    // A disk that failed is no answer.
+    const ask = (key: string) =>
+      this.#send(one, key, (error) => {
+        if (error !== null) this.#options.after(PROBE_AGAIN_MS, () => ask(key))
+        else if (--left === 0) done()
       })
-    }
+    for (const key of LISTS) ask(key)
   }
 
   /** Throws where what clients saw cannot be, given what is there in the end. */
@@ -175,7 +178,11 @@ export class Clients {
     for (let i = 1 + random.below(BURST_MAX); i > 0; i--) this.#send(one, oneOf(random, LISTS), () => {})
   }
 
-  #send(one: { client: Client; name: string; underWay: number; words: number }, key: string, done: () => void): void {
+  #send(
+    one: { client: Client; name: string; underWay: number; words: number },
+    key: string,
+    done: (error: Error | null) => void,
+  ): void {
     const word = `${one.name}.${++one.words}`
     const call: ListCall = {
       kind: 'append',
@@ -195,7 +202,7 @@ export class Clients {
       one.underWay--
       if (error === null) Object.assign(call, { end: ++this.#now, length: Number(response!.value) })
       this.#count(error === null, false)
-      if (error === null) done()
+      done(error)
     }
     one.client.mutateWith(bytes(key), { type: 'append', key, word }, told, { deadlineMs: 120_000 })
   }
