@@ -22,6 +22,19 @@ export class ByteFieldWriter {
     this.at = this.buffer.writeUInt32BE(value, this.at)
   }
 
+  float64(value: number): void {
+    this.reserve(8)
+    this.at = this.buffer.writeDoubleBE(value, this.at)
+  }
+
+  /** `length u32 | UTF-8`. */
+  longText(text: string): void {
+    const bytes = Buffer.byteLength(text)
+    this.uint32(bytes)
+    this.reserve(bytes)
+    this.at += this.buffer.write(text, this.at)
+  }
+
   raw(bytes: Uint8Array): void {
     this.reserve(bytes.length)
     this.buffer.set(bytes, this.at)
@@ -63,6 +76,15 @@ export class ByteFieldReader {
 
   uint32(): number {
     return this.take(4) ? this.buffer.readUInt32BE(this.at - 4) : 0
+  }
+
+  float64(): number {
+    return this.take(8) ? this.buffer.readDoubleBE(this.at - 8) : 0
+  }
+
+  longText(): string {
+    const bytes = this.uint32()
+    return this.take(bytes) ? this.buffer.toString('utf8', this.at - bytes, this.at) : ''
   }
 
   /** Goes behind the next bytes; false, and bad, where there are not so many. */

@@ -27,40 +27,15 @@ export type ClientMessage =
 const FORMAT = 1
 const TYPES = ['claim', 'withdraw', 'digest', 'reset', 'granted', 'close', 'behind', 'resync'] as const
 
-class Writer extends ByteFieldWriter {
-  float64(value: number): void {
-    this.reserve(8)
-    this.at = this.buffer.writeDoubleBE(value, this.at)
-  }
-
-  text(value: string): void {
-    const bytes = Buffer.byteLength(value)
-    this.uint32(bytes)
-    this.reserve(bytes)
-    this.at += this.buffer.write(value, this.at)
-  }
-}
-
-class Reader extends ByteFieldReader {
-  float64(): number {
-    return this.take(8) ? this.buffer.readDoubleBE(this.at - 8) : 0
-  }
-
-  text(): string {
-    const bytes = this.uint32()
-    return this.take(bytes) ? this.buffer.toString('utf8', this.at - bytes, this.at) : ''
-  }
-}
-
 /** `format u8 | run f64 | (type u8 | fields) ...`, big endian; texts are `length u32 | UTF-8`. */
 export function encodeMessages(run: number, messages: readonly ClientMessage[]): Uint8Array {
-  const writer = new Writer()
+  const writer = new ByteFieldWriter()
   writer.uint8(FORMAT)
   writer.float64(run)
   for (const message of messages) {
     writer.uint8(TYPES.indexOf(message.type))
     if ('key' in message) {
-      writer.text(message.key)
+      writer.longText(message.key)
       writer.float64(message.time)
     }
     if (message.type === 'claim') writer.uint8(message.fresh ? 1 : 0)
@@ -75,7 +50,7 @@ export function encodeMessages(run: number, messages: readonly ClientMessage[]):
 
 /** Null where the bytes make no sense. */
 export function decodeMessages(bytes: Buffer): { run: number; messages: ClientMessage[] } | null {
-  const reader = new Reader(bytes)
+  const reader = new ByteFieldReader(bytes)
   if (reader.uint8() !== FORMAT) return null
   const run = reader.float64()
   const messages: ClientMessage[] = []
@@ -87,12 +62,12 @@ export function decodeMessages(bytes: Buffer): { run: number; messages: ClientMe
   return reader.bad || !Number.isSafeInteger(run) ? null : { run, messages }
 }
 
-function readMessage(reader: Reader): ClientMessage | null {
+function readMessage(reader: ByteFieldReader): ClientMessage | null {
   const type = TYPES[reader.uint8()]
   if (type === undefined) return null
   if (type === 'reset' || type === 'resync') return { type }
   if (type === 'digest') return { type, count: reader.uint32(), hash: reader.uint32() }
-  const key = reader.text()
+  const key = reader.longText()
   const time = reader.float64()
   if (reader.bad || !Number.isSafeInteger(time)) return null
   if (type === 'claim') return { type, key, time, fresh: reader.uint8() === 1 }
