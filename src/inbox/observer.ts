@@ -60,10 +60,7 @@ export class InboxObserver implements RangeObserver<Effect> {
 
   /** The range may have gone on without this node hearing of it. */
   opened(range: RangeDescriptor, reader: Reader): void {
-    this.#counting.get(range.id)?.end()
-    const stored = noneStored()
-    this.#stored.set(range.id, stored)
-    this.#counting.set(range.id, new StoredCount(reader, stored, this.#defer))
+    this.#countStored(range, reader)
     for (const feed of [...this.feeds.values()]) if (within(feed.key, range)) feed.resync()
     for (const feeds of [...this.groups.values()]) {
       for (const feed of [...feeds]) if (within(feed.key, range)) feed.open()
@@ -73,6 +70,12 @@ export class InboxObserver implements RangeObserver<Effect> {
   /** All that happened before was told by the parent. */
   split(_parent: RangeDescriptor, child: RangeDescriptor): void {
     this.#stored.set(child.id, noneStored())
+  }
+
+  /** What is stored is counted anew; all that happened before was told by both. */
+  merged(left: RangeDescriptor, right: RangeDescriptor, reader: Reader): void {
+    this.closed(right)
+    this.#countStored(left, reader)
   }
 
   closed(range: RangeDescriptor): void {
@@ -103,6 +106,13 @@ export class InboxObserver implements RangeObserver<Effect> {
       ...{ sessions, attached, queuedMessages: messages, queuedBytes: bytes },
       ...{ inserts: this.#inserts, drops: this.#drops, willsFired: this.#wills },
     }
+  }
+
+  #countStored(range: RangeDescriptor, reader: Reader): void {
+    this.#counting.get(range.id)?.end()
+    const stored = noneStored()
+    this.#stored.set(range.id, stored)
+    this.#counting.set(range.id, new StoredCount(reader, stored, this.#defer))
   }
 
   #apply(effect: Exclude<Effect, CountEffect>, leader: boolean): void {

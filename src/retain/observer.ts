@@ -22,6 +22,11 @@ export class RetainObserver implements RangeObserver<Usage> {
     this.opened(child, reader)
   }
 
+  /** The left one's books are made anew, which it tells. */
+  merged(_left: RangeDescriptor, right: RangeDescriptor): void {
+    this.closed(right)
+  }
+
   closed(range: RangeDescriptor): void {
     this.#totals.delete(range.id)
   }

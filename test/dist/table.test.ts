@@ -66,6 +66,10 @@ class Fixture {
     this.table.split(parent, child, this.#reader)
   }
 
+  merge(left: RangeDescriptor, right: RangeDescriptor): void {
+    this.table.merged(left, right, this.#reader)
+  }
+
   store(change: RouteChange): void {
     const key = routeKey(change)
     const write =
@@ -274,6 +278,27 @@ describe('loading', () => {
       expect(fixture.table.ready()).toBe(true)
       expect([entry.alive, fixture.table.stats().routes]).toEqual([true, 999])
       if (lookMs === 0) expect(fixture.cursors).toBe(cursors)
+    }
+  })
+
+  test('a merge loads nothing again and loses nothing; in the middle of loading it loads all', () => {
+    for (const lookMs of [0, 10]) {
+      const fixture = new Fixture()
+      const [left, right] = [descriptor('r1', undefined, 't1\0load/5'), descriptor('r2', 't1\0load/5')]
+      for (const change of many(1_000)) fixture.store(change)
+      fixture.lookMs = lookMs
+      fixture.open(left)
+      fixture.open(right)
+      const cursors = fixture.cursors
+      const joined = descriptor('r1', undefined, undefined, 2)
+      fixture.merge(joined, right)
+      fixture.apply(onNode('load/7/#', 'remove'), joined)
+      fixture.settle()
+      expect([fixture.table.ready(), fixture.table.stats().routes]).toEqual([true, 999])
+      if (lookMs === 0) expect(fixture.cursors).toBe(cursors)
+      fixture.table.closed(joined)
+      fixture.settle()
+      expect(fixture.table.stats().routes).toBe(0)
     }
   })
 

@@ -241,3 +241,27 @@ describe('after a split', () => {
     expect(world.store.health()).toEqual([])
   })
 })
+
+describe('after a merge', () => {
+  test('timers of both parts fire, and one index is left', async () => {
+    const world = new World(undefined, []).start()
+    const names = Array.from({ length: 300 }, (_, i) => `c${String(i).padStart(3, '0')}`)
+    await world.store.split('inbox', Buffer.from(`${TENANT}\0c100\0`))
+    await Promise.all(
+      names.map(async (name) => world.detach(await world.owner(name, { expirySeconds: 10, will: will(name, 5) }))),
+    )
+    await world.advance(500)
+    const [left, right] = world.store.ranges().map(({ descriptor }) => descriptor.id)
+    const merged = world.store.merge(left!, right!)
+    for (let i = 0; i < 10; i++) await world.advance(60)
+    await merged
+    expect(world.store.ranges()).toHaveLength(1)
+    await world.advance(5_000)
+    expect(payloads(world).sort()).toEqual(names)
+    await world.advance(5_000)
+    expect(world.ended).toHaveLength(300)
+    expect(world.store.health()).toEqual([])
+    await world.advance(60_000)
+    expect(world.keys).toBe(1) // the head of one time index
+  })
+})

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Write } from '../../src/kv/engine/engine.ts'
 import type { Coprocessor, MutateContext, Mutation, Reader } from '../../src/kv/range/coprocessor.ts'
 
 /**
@@ -50,6 +51,14 @@ export class Witnessed<Command, Response, Query, Answer, Effect>
 
   due(...args: Parameters<Coprocessor<Command, Response, Query, Answer, Effect>['due']>): Command[] {
     return this.#logic.due(...args)
+  }
+
+  merge(...args: Parameters<NonNullable<Coprocessor<Command, Response, Query, Answer, Effect>['merge']>>): Write[] {
+    const writes = this.#logic.merge?.(...args) ?? []
+    if (!isDeepStrictEqual(this.#witness.merge?.(...args) ?? [], writes)) {
+      throw new Error('The writes of a merge are not the same on two replicas')
+    }
+    return writes
   }
 
   nextDueMs(...args: Parameters<Coprocessor<Command, Response, Query, Answer, Effect>['nextDueMs']>): number | null {

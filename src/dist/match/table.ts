@@ -122,6 +122,20 @@ export class RouteTable implements RangeObserver<RouteChange> {
     else this.#load(child)
   }
 
+  /** What is loaded stays: only where something of the two is not, all is loaded again. */
+  merged(left: RangeDescriptor, right: RangeDescriptor, reader: Reader): void {
+    const into = this.#ranges.get(left.id)
+    const from = this.#ranges.get(right.id)
+    const isLoaded = into?.next === null && from?.next === null && !this.#leftovers
+    if (!isLoaded || into === undefined || from === undefined) {
+      this.closed(right)
+      return this.opened(left, reader)
+    }
+    this.#ranges.delete(right.id)
+    into.descriptor = left
+    into.stamp = Math.min(into.stamp, from.stamp)
+  }
+
   applied(descriptor: RangeDescriptor, applied: Applied<RouteChange>): void {
     const range = this.#ranges.get(descriptor.id)
     if (range === undefined) return

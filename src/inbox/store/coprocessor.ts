@@ -10,7 +10,7 @@ import { insert, received, trim } from './queue.ts'
 import { startOf } from './schema.ts'
 import { attach, detach, due, remove } from './session.ts'
 import { confirm, subscribe, unsubscribe } from './subscriptions.ts'
-import { dueCommands, indexSlice, nextDue } from './timers.ts'
+import { dueCommands, indexSlice, mergeIndexes, nextDue } from './timers.ts'
 import { fired } from './will.ts'
 
 export type InboxCoprocessor = Coprocessor<Command, Response, Query, Answer, Effect>
@@ -28,6 +28,7 @@ export const inboxCoprocessor: InboxCoprocessor = {
   query,
   due: dueCommands,
   nextDueMs: nextDue,
+  merge: mergeIndexes,
 }
 
 function mutate(commands: readonly Command[], reader: Reader, context: MutateContext): Mutation<Response, Effect> {

@@ -7,8 +7,8 @@
  *
  * Each timer is also in the record that it is for, and one that the record does not know is stale and does nothing.
  */
-import { laterStart, within } from '../../kv/engine/bytes.ts'
-import type { Bounds } from '../../kv/engine/engine.ts'
+import { compareBytes, laterStart, within } from '../../kv/engine/bytes.ts'
+import type { Bounds, Write } from '../../kv/engine/engine.ts'
 import type { Reader } from '../../kv/range/coprocessor.ts'
 import type { Command } from './command.ts'
 import type { Draft } from './draft.ts'
@@ -16,6 +16,7 @@ import { decodeSession, decodeWill, open, sessionEndMs } from './records.ts'
 import {
   after,
   KIND_FIRING,
+  KIND_INDEX,
   KIND_SESSION,
   KIND_WILL,
   readTimer,
@@ -80,6 +81,24 @@ export function indexSlice(draft: Draft): 'done' {
   })
   writeHead(draft, { ...readHead(draft), covered })
   return 'done'
+}
+
+/** The inboxes of `right` came behind this range's own: its index goes, and its timers are still to come into this one. */
+export function mergeIndexes(reader: Reader, { start }: Bounds, right: Bounds): Write[] {
+  const [own, other] = [start, right.start].map((each) => {
+    const bytes = reader.get(timerHeadKey(each))
+    return bytes === undefined ? null : decodeHead(bytes)
+  })
+  if (!own && !other) return []
+  const from = right.start ?? NO_KEY
+  const known = own ? (own.covered ?? from) : NO_KEY
+  const covered = compareBytes(known, from) < 0 ? known : from
+  const head = { incarnation: Math.max(own?.incarnation ?? 0, other?.incarnation ?? 0), covered }
+  const index = withKind(Buffer.from(from), KIND_INDEX)
+  return [
+    { type: 'deleteRange', start: index, end: after(index) },
+    { type: 'put', key: timerHeadKey(start), value: encodeHead(head) },
+  ]
 }
 
 function armAll(draft: Draft, start: Buffer): void {
@@ -155,12 +174,16 @@ function readHead(draft: Draft): IndexHead {
 }
 
 function writeHead(draft: Draft, head: IndexHead): void {
+  draft.put(timerHeadKey(draft.context.boundary.start), encodeHead(head))
+}
+
+function encodeHead(head: IndexHead): Uint8Array {
   const writer = new Writer(64)
   writer.u8(1)
   writer.varint(head.incarnation)
   writer.u8(head.covered === null ? 1 : 0)
   writer.bytes(head.covered ?? NO_KEY)
-  draft.put(timerHeadKey(draft.context.boundary.start), writer.finish())
+  return writer.finish()
 }
 
 export function decodeHead(bytes: Uint8Array): IndexHead {

@@ -38,6 +38,9 @@ export interface LaneLimits {
  *
  * `sent` of them went out in the current attempt. After any doubt a new attempt begins with the first of them
  * (go-back-N): the range knows by the numbers which it has applied. Pure bookkeeping; the client decides when.
+ *
+ * Where a split or merge moves calls they keep their numbers, in a lane of their own that takes no new ones: each number
+ * of a stream is one call's for ever, wherever it goes.
  */
 export class Lane<Command, Response> {
   descriptor: RangeDescriptor
@@ -56,6 +59,12 @@ export class Lane<Command, Response> {
   /** When the last progress was made, or the wait for it began. Monotonic, in milliseconds. */
   progressMs = 0
   bytes = 0
+  /** Lanes that only finish what they hold: the older goes first. 0 = it takes new calls. */
+  age = 0
+  /** Done with. */
+  closed = false
+  /** Lanes with calls of the same stream, this one too; null: there is no other. */
+  #family: Set<Lane<Command, Response>> | null = null
   #next = 1
   #answered = 0
   /** Those before the head are taken: null, so that they are not held on to. */
@@ -68,12 +77,21 @@ export class Lane<Command, Response> {
     this.stream = stream
   }
 
-  /** A lane that goes on with this one's numbers: for the child of a split, whose marks are copies. */
-  fork(descriptor: RangeDescriptor): Lane<Command, Response> {
+  /** A lane for calls of this one that are another range's now: it knows what this range's marks say. */
+  fork(descriptor: RangeDescriptor, age: number): Lane<Command, Response> {
     const fork = new Lane<Command, Response>(descriptor, this.stream)
-    fork.#next = this.#next
     fork.#answered = this.#answered
+    fork.age = age
+    this.#family ??= new Set([this])
+    this.#family.add(fork)
+    fork.#family = this.#family
     return fork
+  }
+
+  /** It has nothing left to do. */
+  close(): void {
+    this.closed = true
+    this.#leaveFamily()
   }
 
   get length(): number {
@@ -82,6 +100,11 @@ export class Lane<Command, Response> {
 
   get unsent(): number {
     return this.length - this.#sent
+  }
+
+  /** Of the calls whose answers were handed out the last one's number: the range has applied it for sure. */
+  get answered(): number {
+    return this.#answered
   }
 
   get sent(): number {
@@ -128,6 +151,7 @@ export class Lane<Command, Response> {
       shipment.bytes += call.bytes
     }
     shipment.run.count = shipment.commands.length
+    if (this.#family !== null) this.#tellApart(shipment.run, this.#family)
     this.#sent = at - this.#head
     return shipment
   }
@@ -140,6 +164,7 @@ export class Lane<Command, Response> {
 
   /** A new stream with numbers from 1: for a range that has forgotten this one. */
   renew(stream: string): void {
+    this.#leaveFamily()
     this.stream = stream
     this.#answered = 0
     this.#next = 1
@@ -207,6 +232,29 @@ export class Lane<Command, Response> {
       if (call.deadlineMs <= nowMs && !call.answered) return true
     }
     return false
+  }
+
+  /** What is on its way to other ranges under the same stream is neither given up nor answered. */
+  #tellApart(run: Run, family: ReadonlySet<Lane<Command, Response>>): void {
+    const apart: [number, number][] = []
+    for (const lane of family) {
+      if (lane === this || lane.length === 0) continue
+      run.answered = Math.min(run.answered, lane.#calls[lane.#head]!.number - 1)
+      for (let at = lane.#indexOf(run.previous + 1); at < lane.#calls.length; at++) {
+        const { number } = lane.#calls[at]!
+        if (number >= run.first) break
+        apart.push([number, number])
+      }
+    }
+    if (apart.length > 0) run.apart = apart.sort((a, b) => a[0] - b[0])
+  }
+
+  #leaveFamily(): void {
+    const family = this.#family
+    this.#family = null
+    if (family === null) return
+    family.delete(this)
+    if (family.size === 1) for (const last of family) last.#family = null
   }
 
   /** Index of the first call with a number >= `number`. */

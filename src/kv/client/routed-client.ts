@@ -7,6 +7,7 @@ import { LOST } from '../range/streams.ts'
 import type { CallOptions, Done, QueryOptions, RangeClient } from './client.ts'
 import { Landscape } from './landscape.ts'
 import { type Call, Lane } from './lane.ts'
+import { Lanes } from './lanes.ts'
 import { Leaders } from './leaders.ts'
 import { overdueCode } from './overdue.ts'
 import { Queries } from './queries.ts'
@@ -70,7 +71,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   readonly #options: RoutedClientOptions<Command, Response, Query, Answer>
   readonly #limits: ClientLimits
   readonly #landscape = new Landscape()
-  readonly #lanes = new Map<string, Lane<Command, Response>>()
+  readonly #lanes = new Lanes<Command, Response>()
   readonly #queries: Queries<Query, Answer>
   /** Who is believed to lead, by range. */
   readonly #leaders = new Leaders()
@@ -146,7 +147,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     const error = this.#closedError()
     this.#queries.close(error)
     for (const call of this.#homeless.splice(0)) this.#finish(call, error, null)
-    for (const lane of this.#lanes.values()) {
+    for (const lane of this.#lanes.all()) {
       for (const call of lane.extract(() => true)) this.#finish(call, error, null)
     }
     this.#lanes.clear()
@@ -190,10 +191,10 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   #laneOf(key: Uint8Array): Lane<Command, Response> | null {
     const descriptor = this.#closed ? undefined : (this.#landscape.locate(key) ?? this.#refreshed(key))
     if (descriptor === undefined) return null
-    let lane = this.#lanes.get(descriptor.id)
+    let lane = this.#lanes.of(descriptor.id)
     if (lane === undefined) {
       lane = new Lane<Command, Response>(descriptor, this.#newStream())
-      this.#lanes.set(descriptor.id, lane)
+      this.#lanes.add(lane)
     }
     return lane
   }
@@ -241,21 +242,22 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     this.#dirty = []
     for (const lane of lanes) {
       lane.dirty = false
-      if (!lane.waiting && this.#lanes.get(lane.descriptor.id) === lane) this.#send(lane)
+      if (!lane.waiting && !lane.closed) this.#send(lane)
     }
   }
 
   #send(lane: Lane<Command, Response>): void {
     const { transport } = this.#options
+    if (this.#lanes.isHeld(lane)) return
     for (let shipment = lane.ship(this.#limits); shipment !== null; shipment = lane.ship(this.#limits)) {
       const { run } = shipment
-      const { attempt } = lane
+      const { attempt, answered } = lane
       const { id, epoch } = lane.descriptor
       const batch = { range: id, epochVersion: epoch.version, ...shipment }
       transport.propose(this.#leaders.of(lane.descriptor), batch, (error, responses) => {
         if (this.#closed) return
         if (error === null) this.#answered(lane, run, responses)
-        else if (attempt === lane.attempt && run.stream === lane.stream) this.#failed(lane, run, error)
+        else if (attempt === lane.attempt && run.stream === lane.stream) this.#failed(lane, run, answered, error)
       })
     }
   }
@@ -274,6 +276,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       if (call.response === LOST) this.#finish(call, this.#lostAnswer(lane), null)
       else this.#finish(call, null, call.response)
     }
+    if (lane.age === 0 || lane.length > 0 || !this.#lanes.settle()) return
+    for (const each of this.#lanes.all()) if (each.unsent > 0) this.#markDirty(each)
   }
 
   #lostAnswer(lane: Lane<Command, Response>): BrokerError {
@@ -281,7 +285,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     return new BrokerError('UNAVAILABLE', message)
   }
 
-  #failed(lane: Lane<Command, Response>, run: Run, error: BrokerError): void {
+  /** @param answered the lane's, when the batch left */
+  #failed(lane: Lane<Command, Response>, run: Run, answered: number, error: BrokerError): void {
     lane.lastError = error
     const growth = refusesGrowth(error)
     if (ERRORS[error.code].retry === 'never' || growth) {
@@ -296,7 +301,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       // The range says less than it had acknowledged before this batch left: it has forgotten the stream, not missed
       // a batch. What is unanswered was not applied there.
       const { applied } = (error.hint ?? {}) as { applied?: number }
-      if (applied !== undefined && applied < run.answered) lane.renew(this.#newStream())
+      if (applied !== undefined && applied < answered) lane.renew(this.#newStream())
     }
     // What is left needs no space, and may go at once.
     const learned = this.#learn(error) || growth
@@ -306,7 +311,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
 
   /** Sends again from the first unanswered: at once where something new was learned, else after a while. */
   #retry(lane: Lane<Command, Response>, learned: boolean): void {
-    if (this.#lanes.get(lane.descriptor.id) !== lane) return
+    if (lane.closed) return
     lane.rewind()
     if (lane.length === 0) return
     lane.failures++
@@ -346,38 +351,11 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     return true
   }
 
-  /** Moves calls whose keys belong to another range now; order and numbers stay. */
   #reroute(): void {
-    const current = new Map<string, RangeDescriptor>()
-    for (const each of this.#landscape.list()) {
-      // What is left of an old descriptor may stand beside the new one of the same range.
-      const known = current.get(each.id)
-      if (known === undefined || known.epoch.version < each.epoch.version) current.set(each.id, each)
-    }
-    for (const lane of [...this.#lanes.values()]) {
-      const own = current.get(lane.descriptor.id)
-      if (own === undefined || own.epoch.version !== lane.descriptor.epoch.version) lane.rewind()
-      if (own !== undefined) lane.descriptor = own
-      const { id } = lane.descriptor
-      const moved = lane.extract((call) => (this.#landscape.locate(call.key)?.id ?? id) !== id)
-      for (const call of moved) this.#adopt(lane, call)
-      if (own === undefined && lane.length === 0) this.#lanes.delete(id)
-      this.#markDirty(lane)
-    }
+    this.#lanes.reroute(this.#landscape)
     // Answers that waited for a call which went elsewhere wait no longer.
-    for (const lane of [...this.#lanes.values()]) this.#release(lane)
-  }
-
-  #adopt(from: Lane<Command, Response>, call: Call<Command, Response>): void {
-    const descriptor = this.#landscape.locate(call.key)!
-    let lane = this.#lanes.get(descriptor.id)
-    if (lane === undefined) {
-      lane = from.fork(descriptor)
-      lane.progressMs = this.#now()
-      this.#lanes.set(descriptor.id, lane)
-    }
-    lane.adopt(call)
-    this.#markDirty(lane)
+    for (const lane of [...this.#lanes.all()]) this.#release(lane)
+    for (const lane of this.#lanes.all()) this.#markDirty(lane)
   }
 
   #tick(): void {
@@ -385,7 +363,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     const nowMs = this.#now()
     this.#settleHomeless(nowMs)
     let busy = this.#queries.tick(nowMs) || this.#homeless.length > 0
-    for (const lane of [...this.#lanes.values()]) {
+    for (const lane of [...this.#lanes.all()]) {
       if (lane.length === 0) continue
       if (lane.overdue(nowMs)) this.#expire(lane, nowMs)
       if (lane.sent > 0 && !lane.waiting && nowMs - lane.progressMs >= this.#limits.attemptMs) {
@@ -397,7 +375,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
       }
     }
     // Asked last: what was learned above may have moved calls to new lanes.
-    for (const lane of this.#lanes.values()) if (lane.length > 0) busy = true
+    for (const lane of this.#lanes.all()) if (lane.length > 0) busy = true
     if (busy && !this.#closed) this.#stopTick = this.#options.clock.after(TICK_MS, () => this.#tick())
   }
 

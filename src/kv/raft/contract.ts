@@ -196,6 +196,8 @@ export type Input =
   | { type: 'unreachable'; id: ReplicaId }
   /** How the snapshot to `id` went. Owed for every `snapshot` message, else that replica gets nothing more. */
   | { type: 'snapshot-report'; id: ReplicaId; arrived: boolean }
+  /** The entry at `index` is committed if it is of `term`: the host knows it from elsewhere. */
+  | { type: 'committed'; index: number; term: number }
   /** While the host has leases out, the group does not sleep. */
   | { type: 'lease'; held: boolean }
 

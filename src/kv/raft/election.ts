@@ -87,7 +87,10 @@ function answer(replica: Replica, { from: to, term, pre }: VoteRequest, granted:
 /**
  * What another replica knows to be committed is so here too, where the logs agree on it. True where that is news.
  */
-export function learnCommit({ log }: Replica, { commit, commitTerm }: VoteRequest | VoteAnswer): boolean {
+export function learnCommit(
+  { log }: Replica,
+  { commit, commitTerm }: Pick<VoteRequest, 'commit' | 'commitTerm'>,
+): boolean {
   if (commit <= log.commit || !log.matches(commit, commitTerm)) return false
   log.commitTo(commit)
   return true

@@ -66,6 +66,9 @@ export class RaftNode {
         return this.#startCampaign(true, false)
       case 'suspect':
         return this.#suspect(input.id)
+      case 'committed':
+        learnCommit(this.#replica, { commit: input.index, commitTerm: input.term })
+        return
       case 'lease':
         this.#replica.leaseHeld = input.held
         return this.#leader?.lease(input.held)

@@ -32,6 +32,11 @@ export interface Coprocessor<Command, Response, Query, Answer, Effect> {
    * most `limit` commands; empty where nothing is due.
    */
   due(reader: Reader, nowMs: number, limit: number, boundary: Bounds): Command[]
+  /**
+   * What the range's own records need when the keys of `right` have become its own; deterministic, as {@link mutate}.
+   * `boundary` is the new one. Absent = nothing.
+   */
+  merge?(reader: Reader, boundary: Bounds, right: Bounds): Write[]
   /** When {@link due} should next be asked, ms since 1970; null = not before the next mutation. */
   nextDueMs(reader: Reader, boundary: Bounds): number | null
 }
@@ -78,6 +83,11 @@ export interface RangeObserver<Effect> {
    * is told `opened(child)`.
    */
   split?(parent: RangeDescriptor, child: RangeDescriptor, reader: Reader): void
+  /**
+   * `left` goes on with the keys of `right`, which is no more; `reader` is the left one's. Derived state need not change.
+   * A service without this is told `closed(right)`, then `opened(left)` again.
+   */
+  merged?(left: RangeDescriptor, right: RangeDescriptor, reader: Reader): void
   /** The replica moved away or was closed. */
   closed(range: RangeDescriptor): void
 }

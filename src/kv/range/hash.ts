@@ -28,6 +28,11 @@ export function hashWrites(hash: number, writes: readonly Write[]): number {
   return h >>> 0
 }
 
+/** The hash of a range that took over another one with the hash `right`. */
+export function joinHashes(left: number, right: number): number {
+  return mix(left, right) >>> 0
+}
+
 function hashBytes(hash: number, bytes: Uint8Array): number {
   let h = mix(hash, bytes.length)
   const words = bytes.length & ~3

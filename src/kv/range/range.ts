@@ -4,10 +4,11 @@ import { compareBytes, within } from '../engine/bytes.ts'
 import type { Write } from '../engine/engine.ts'
 import { BoundedReader, writeWithin } from './boundary.ts'
 import type { Coprocessor, RangeDescriptor, Reader, Replica } from './coprocessor.ts'
-import type { CommandsEntry, Entry, Run, SplitEntry } from './entry.ts'
-import { hashWrites } from './hash.ts'
+import type { CommandsEntry, Entry, MergeCommitEntry, MergeEntry, Run, SplitEntry } from './entry.ts'
+import { hashWrites, joinHashes } from './hash.ts'
+import { applyMerge, encodeMergeState, type MergeState, NO_MERGE } from './merge.ts'
 import { Overlay } from './overlay.ts'
-import { type AppliedState, appliedKey, descriptorKey, encodeApplied, encodeDescriptor } from './schema.ts'
+import { type AppliedState, appliedKey, descriptorKey, encodeApplied, encodeDescriptor, mergeKey } from './schema.ts'
 import { type AnswerCodec, type LOST, STREAM_LIMITS, type StreamLimits, Streams } from './streams.ts'
 
 export interface RangeOptions<Command, Response, Query, Answer, Effect> {
@@ -19,6 +20,8 @@ export interface RangeOptions<Command, Response, Query, Answer, Effect> {
   /** Null: answers are not written, and a repetition after a restart may have lost its answer. */
   codec: AnswerCodec | null
   limits?: Partial<StreamLimits>
+  /** Its part in a merge; default none. */
+  merge?: MergeState
 }
 
 /** What became of one run of an entry. */
@@ -39,9 +42,25 @@ export interface Outcome<Response, Effect> {
   effects: readonly Effect[]
   /** One for each run, in order: answered last. */
   runs: RunOutcome<Response>[]
+  /** Why an entry that carries no commands changed nothing. */
+  error: BrokerError | null
   /** The child, where the entry was a split. */
   child: RangeChild | null
+  /** Its part in a merge, where the entry has changed that. */
+  merge: MergeState | null
+  /** The right range, where the entry was a merge's commit. */
+  merged: RangeDescriptor | null
 }
+
+/** The right range of a merge, on this store: all of its log up to the entry that froze it is applied, and has landed. */
+export interface FrozenRange {
+  readonly applied: AppliedState
+  readonly streams: Streams
+}
+
+/** What is proposed, before it has a head. */
+export type MergeProposal = WithoutHead<MergeEntry>
+type WithoutHead<Each> = Each extends unknown ? Omit<Each, 'logic' | 'nowMs' | 'epochVersion'> : never
 
 export interface RangeChild {
   descriptor: RangeDescriptor
@@ -81,6 +100,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
   #descriptor: RangeDescriptor
   #applied: AppliedState
   #halted: string | null = null
+  #merge: MergeState
   #children: readonly RangeDescriptor[] = []
   /** The descriptors as landed: a child is served from then on, so nobody hears of it before. */
   #shown: Shown
@@ -103,6 +123,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.#coprocessor = options.coprocessor
     this.#overlay = new Overlay(options.landed)
     this.#descriptor = options.descriptor
+    this.#merge = options.merge ?? NO_MERGE
     this.#shown = { descriptor: options.descriptor, children: [] }
     this.#reader = new BoundedReader(this.#overlay, options.descriptor)
     this.#shownReaders = this.#readersWithin(options.descriptor)
@@ -137,6 +158,11 @@ export class Range<Command, Response, Query, Answer, Effect> {
     return this.#halted
   }
 
+  /** Its part in a merge, as applied. */
+  get merge(): MergeState {
+    return this.#merge
+  }
+
   /** The keys of the boundary as of what is committed; stays the same object, and follows the boundary. */
   get reader(): Reader {
     return this.#visible
@@ -151,6 +177,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
   check(epochVersion: number, keys: readonly Uint8Array[]): BrokerError | null {
     if (this.#halted !== null) return this.#haltedError()
     if (epochVersion !== this.#descriptor.epoch.version) return this.#epochError()
+    if (this.#merge.frozen !== null) return this.#frozenError()
     const { start, end } = this.#descriptor
     if (start === undefined && end === undefined) return null
     for (const key of keys) if (!within(key, this.#descriptor)) return this.#epochError()
@@ -165,6 +192,8 @@ export class Range<Command, Response, Query, Answer, Effect> {
   /** The entry that ends this range at `key`; throws where that leaves nothing on one side. */
   proposeSplit(key: Uint8Array, child: string, nowMs: number): SplitEntry {
     const { start, end, id } = this.#descriptor
+    const objection = this.#splitObjection()
+    if (objection !== null) throw objection
     if (!within(key, this.#descriptor) || compareBytes(key, start ?? new Uint8Array(0)) === 0) {
       throw new BrokerError('INVALID_ARGUMENT', `Cannot split range "${id}": the key is not inside of its boundary`)
     }
@@ -172,23 +201,43 @@ export class Range<Command, Response, Query, Answer, Effect> {
     return { type: 'split', ...this.#head(nowMs), key, child }
   }
 
+  proposeMerge(step: MergeProposal, nowMs: number): MergeEntry {
+    return { ...step, ...this.#head(nowMs) }
+  }
+
+  /** Whether the entry makes `entry.right` a part of this range: then it is applied with {@link FrozenRange}. */
+  takes(entry: MergeCommitEntry): boolean {
+    if (this.#halted !== null || entry.logic > this.#coprocessor.version || this.#merge.frozen !== null) return false
+    if (entry.epochVersion !== this.#descriptor.epoch.version) return false
+    return typeof applyMerge(this.#descriptor, this.#merge, entry, this.#applied.index + 1) !== 'string'
+  }
+
+  /** Nothing is applied any more. */
+  halt(reason: string): void {
+    this.#halted ??= reason
+  }
+
   /**
    * Applies an entry. Entries come in log order, each once. `ahead`: before it is committed, see
-   * {@link mayGoAhead}.
+   * {@link mayGoAhead}. `right`: of a merge's commit that {@link takes} effect.
    */
-  apply(entry: Entry<Command>, ahead = false): Outcome<Response, Effect> {
+  apply(entry: Entry<Command>, ahead = false, right: FrozenRange | null = null): Outcome<Response, Effect> {
     if (ahead) this.#goAhead()
     const runs = entry.type === 'commands' ? entry.runs : []
     if (this.#halted === null && entry.logic > this.#coprocessor.version) {
       this.#halted = `its log needs version ${entry.logic} of the ${this.#coprocessor.service} logic, this node has ${this.#coprocessor.version}: upgrade it`
     }
     if (this.#halted !== null) return this.#refused(runs, this.#haltedError())
+    const isOld = entry.epochVersion !== this.#descriptor.epoch.version
+    if (this.#merge.frozen !== null && (isOld || entry.type !== 'thaw')) {
+      // Not even time goes on: replicas that have come further must not differ.
+      return this.#advance(this.#refused(runs, this.#frozenError()), this.#applied.nowMs)
+    }
     const nowMs = Math.max(entry.nowMs, this.#applied.nowMs)
-    if (entry.epochVersion !== this.#descriptor.epoch.version)
-      return this.#advance(this.#refused(runs, this.#epochError()), nowMs)
+    if (isOld) return this.#advance(this.#refused(runs, this.#epochError()), nowMs)
     if (entry.type === 'split') return this.#split(entry, nowMs)
     try {
-      return this.#mutate(entry, nowMs)
+      return entry.type === 'commands' ? this.#mutate(entry, nowMs) : this.#takePart(entry, nowMs, right)
     } catch (error) {
       this.#halted = `entry ${this.#applied.index + 1} cannot be applied: ${error instanceof Error ? error.message : error}`
       return this.#refused(runs, this.#haltedError(error))
@@ -207,6 +256,9 @@ export class Range<Command, Response, Query, Answer, Effect> {
     const outcome = this.#refused([], null)
     this.#descriptor = { ...this.#descriptor, epoch: { ...epoch, confVersion: epoch.confVersion + 1 }, replicas }
     this.#showOnceLanded()
+    const { taking } = this.#merge
+    // No leader lets it come to this; but the same stores must hold both.
+    if (taking !== null) this.#setMerge({ ...this.#merge, taking: { ...taking, cancelled: true } }, outcome)
     const { service, id } = this.#descriptor
     const value = encodeDescriptor(this.#descriptor)
     outcome.metaWrites.push({ type: 'put', key: descriptorKey(service, id), value })
@@ -224,9 +276,11 @@ export class Range<Command, Response, Query, Answer, Effect> {
   }
 
   /** Why a read of `key` that was routed by `epochVersion` may not be answered; null where it may. */
-  checkQuery(epochVersion: number, key: Uint8Array): BrokerError | null {
+  checkQuery(epochVersion: number, key: Uint8Array, linearizable = true): BrokerError | null {
     const { descriptor } = this.#shown
     if (epochVersion !== descriptor.epoch.version || !within(key, descriptor)) return this.#epochError()
+    // Somebody else may have more by now.
+    if (linearizable && this.#merge.frozen !== null) return this.#frozenError()
     return this.#halted === null ? null : this.#haltedError()
   }
 
@@ -236,12 +290,13 @@ export class Range<Command, Response, Query, Answer, Effect> {
   }
 
   due(nowMs: number, limit: number): Command[] {
-    if (this.#halted !== null) return []
+    if (this.#halted !== null || this.#merge.frozen !== null) return []
     return this.#coprocessor.due(this.#reader, Math.max(nowMs, this.#applied.nowMs), limit, this.#descriptor)
   }
 
   nextDueMs(): number | null {
-    return this.#halted === null ? this.#coprocessor.nextDueMs(this.#reader, this.#descriptor) : null
+    if (this.#halted !== null || this.#merge.frozen !== null) return null
+    return this.#coprocessor.nextDueMs(this.#reader, this.#descriptor)
   }
 
   #mutate(entry: CommandsEntry<Command>, nowMs: number): Outcome<Response, Effect> {
@@ -280,6 +335,8 @@ export class Range<Command, Response, Query, Answer, Effect> {
   }
 
   #split(entry: SplitEntry, nowMs: number): Outcome<Response, Effect> {
+    const objection = this.#splitObjection()
+    if (objection !== null) return this.#advance(this.#refused([], objection), nowMs)
     const { epoch, end, ...rest } = this.#descriptor
     const next = { ...epoch, version: epoch.version + 1 }
     const child: RangeDescriptor = { ...rest, id: entry.child, epoch: next, start: entry.key, end }
@@ -298,6 +355,51 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.streams.copyTo(streams, metaWrites)
     const outcome = { ...this.#refused([], null), metaWrites, child: { descriptor: child, applied, streams } }
     return this.#advance(outcome, nowMs)
+  }
+
+  /** Takes its part in a merge. */
+  #takePart(entry: MergeEntry, nowMs: number, right: FrozenRange | null): Outcome<Response, Effect> {
+    const before = this.#descriptor
+    const next = applyMerge(before, this.#merge, entry, this.#applied.index + 1)
+    if (typeof next === 'string') {
+      const message = `Cannot merge range "${before.id}" with another one: ${next}`
+      return this.#advance(this.#refused([], new BrokerError('CONFLICT', message)), nowMs)
+    }
+    const metaWrites: Write[] = []
+    const outcome: Outcome<Response, Effect> = { ...this.#refused([], null), metaWrites }
+    if (entry.type === 'merge-commit') {
+      const reader = new BoundedReader(this.#overlay, next.descriptor)
+      outcome.writes = this.#coprocessor.merge?.(reader, next.descriptor, entry.right) ?? []
+      for (const write of outcome.writes) assert(writeWithin(write, next.descriptor), 'a write leaves the boundary')
+    }
+    this.#setMerge(next.state, outcome)
+    if (next.descriptor === before) return this.#advance(outcome, nowMs)
+    this.#descriptor = next.descriptor
+    this.#reader = new BoundedReader(this.#overlay, next.descriptor)
+    this.#showOnceLanded()
+    const value = encodeDescriptor(next.descriptor)
+    metaWrites.push({ type: 'put', key: descriptorKey(before.service, before.id), value })
+    if (entry.type !== 'merge-commit') return this.#advance(outcome, nowMs)
+    assert(right !== null, 'The right range of a merge is at hand')
+    this.streams.absorb(right.streams, metaWrites)
+    outcome.merged = entry.right
+    this.#applied = { ...this.#applied, hash: joinHashes(this.#applied.hash, right.applied.hash) }
+    return this.#advance(outcome, Math.max(nowMs, right.applied.nowMs))
+  }
+
+  #setMerge(state: MergeState, outcome: Outcome<Response, Effect>): void {
+    this.#merge = state
+    outcome.merge = state
+    const key = mergeKey(this.#descriptor.service, this.#descriptor.id)
+    const none = state.taking === null && state.frozen === null
+    outcome.metaWrites.push(none ? { type: 'delete', key } : { type: 'put', key, value: encodeMergeState(state) })
+  }
+
+  #splitObjection(): BrokerError | null {
+    const { taking } = this.#merge
+    if (taking === null || taking.cancelled) return null
+    const { id } = this.#descriptor
+    return new BrokerError('CONFLICT', `Cannot split range "${id}": it is about to take over range "${taking.right}"`)
   }
 
   #showOnceLanded(): void {
@@ -333,7 +435,8 @@ export class Range<Command, Response, Query, Answer, Effect> {
   #refused(runs: readonly Run[], error: BrokerError | null): Outcome<Response, Effect> {
     const { index, nowMs } = this.#applied
     const answers = runs.map(() => ({ error, responses: [] }))
-    return { index, nowMs, writes: [], metaWrites: [], effects: [], runs: answers, child: null }
+    const none = { writes: [], metaWrites: [], effects: [], child: null, merge: null, merged: null }
+    return { index, nowMs, ...none, runs: answers, error }
   }
 
   #head(nowMs: number) {
@@ -352,6 +455,12 @@ export class Range<Command, Response, Query, Answer, Effect> {
   #haltedError(cause?: unknown): BrokerError {
     const message = `Range "${this.#descriptor.id}" is halted: ${this.#halted}`
     return new BrokerError('RANGE_HALTED', message, { cause })
+  }
+
+  #frozenError(): BrokerError {
+    const { id } = this.#descriptor
+    const message = `Cannot serve range "${id}" now: it is about to become a part of range "${this.#merge.frozen?.left}"`
+    return new BrokerError('EPOCH_MISMATCH', message, { hint: { descriptors: [this.#shown.descriptor] } })
   }
 
   #epochError(): BrokerError {

@@ -1,4 +1,5 @@
 import type { RangeDescriptor, Replica, ServiceName } from './coprocessor.ts'
+import type { Interval, Intervals } from './intervals.ts'
 import { ByteReader, ByteWriter } from './wire.ts'
 
 /**
@@ -9,6 +10,7 @@ import { ByteReader, ByteWriter } from './wire.ts'
  *     service 0x00 rangeId 0x00 'c'                            -> configuration of the group, where it has changed
  *     service 0x00 rangeId 0x00 'n'                            -> a replica without a state, instead of the others
  *     service 0x00 rangeId 0x00 'i'                            -> marker: a state is being installed
+ *     service 0x00 rangeId 0x00 'm'                            -> its part in a merge, while there is one
  *     service 0x00 rangeId 0x00 's' stream                     -> mark
  *     service 0x00 rangeId 0x00 'w' stream 0x00 first u64 BE   -> answers of the commands from number `first` on
  *
@@ -31,6 +33,10 @@ export function appliedKey(service: string, range: string): Uint8Array {
 
 export function configKey(service: string, range: string): Uint8Array {
   return encoder.encode(`${service}\0${range}\0c`)
+}
+
+export function mergeKey(service: string, range: string): Uint8Array {
+  return encoder.encode(`${service}\0${range}\0m`)
 }
 
 export function newcomerKey(service: string, range: string): Uint8Array {
@@ -108,18 +114,28 @@ export interface Mark {
   number: number
   /** Time of its entry. */
   nowMs: number
+  /** Below it, those that are on their way to another range, since a split: not applied here. */
+  open?: Intervals
 }
 
 export function encodeMark(mark: Mark): Uint8Array {
   const writer = new ByteWriter(32)
   writer.varint(mark.number)
   writer.varint(mark.nowMs)
+  for (const [from, to] of mark.open ?? []) {
+    writer.varint(from)
+    writer.varint(to)
+  }
   return writer.finish()
 }
 
 export function decodeMark(bytes: Uint8Array): Mark {
   const reader = new ByteReader(bytes)
-  return { number: reader.varint(), nowMs: reader.varint() }
+  const mark = { number: reader.varint(), nowMs: reader.varint() }
+  if (reader.done) return mark
+  const open: Interval[] = []
+  while (!reader.done) open.push([reader.varint(), reader.varint()])
+  return { ...mark, open }
 }
 
 export function encodeDescriptor(descriptor: RangeDescriptor): Uint8Array {

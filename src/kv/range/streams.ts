@@ -1,6 +1,7 @@
 import { BrokerError } from '../../base/errors.ts'
 import type { Write } from '../engine/engine.ts'
 import type { Run } from './entry.ts'
+import { holds, type Interval, type Intervals, intersect, join, NO_INTERVALS, without } from './intervals.ts'
 import { answersKey, encodeMark, type Mark, markKey } from './schema.ts'
 
 /** How answers are kept on disk, so that a repetition after a restart gets the real one. */
@@ -45,6 +46,10 @@ export type Admission = { repeated: number; error: null } | { repeated: 0; error
  *
  * A stream's mark is the highest number applied. A command above it whose predecessor is applied is fresh; one at or
  * below it is a repetition, and gets the answer of the first time; anything else would leave a gap and is refused.
+ *
+ * After a split both children know what was applied before, and a client's commands of one stream go on to both, each
+ * number to one of them. Those that are the other one's are left open below the mark. So a merge is the union: what
+ * either side has applied is applied, whatever else has happened to the boundaries, and the sides cannot be mixed up.
  */
 export class Streams {
   readonly #service: string
@@ -84,15 +89,14 @@ export class Streams {
     const known = this.#streams.get(run.stream)
     const applied = known?.mark.number ?? 0
     // Refused, it leaves no trace: who starts again from disk would not have one either.
-    if (applied < run.previous) {
+    if (run.previous > 0 && (known === undefined || !isApplied(known.mark, run.previous))) {
       const message = `Cannot apply command ${run.first} of stream "${run.stream}": ${run.previous} is missing, send again from ${applied + 1}`
       return { repeated: 0, error: new BrokerError('SEQUENCE_GAP', message, { hint: { applied } }) }
     }
     const stream = known ?? this.#open(run.stream, nowMs, writes)
     const { mark } = stream
-    const last = run.first + run.count - 1
-    const repeated = Math.max(0, Math.min(run.count, mark.number - run.first + 1))
-    if (last > mark.number) stream.mark = { number: last, nowMs }
+    const repeated = countApplied(mark, run)
+    if (repeated < run.count) stream.mark = advanced(mark, run, repeated, nowMs)
     return { repeated, error: null }
   }
 
@@ -100,7 +104,7 @@ export class Streams {
   record(run: Run, repeated: number, responses: readonly unknown[], writes: Write[]): void {
     const stream = this.#streams.get(run.stream)!
     const first = run.first + repeated
-    stream.answers.push({ first, responses })
+    insert(stream.answers, { first, responses })
     stream.count += responses.length
     writes.push({ type: 'put', key: stream.key, value: encodeMark(stream.mark) })
     if (this.#codec !== null) {
@@ -146,6 +150,26 @@ export class Streams {
     }
   }
 
+  /** Takes over what the right side of a merge has applied. */
+  absorb(right: Streams, writes: Write[]): void {
+    for (const [name, { mark, answers }] of right.#streams) {
+      const known = this.#streams.get(name)
+      const stream: Stream = known ?? { key: this.#key(name), mark, answers: [], count: 0 }
+      if (known === undefined) this.#streams.set(name, stream)
+      stream.mark = united(stream.mark, mark)
+      writes.push({ type: 'put', key: stream.key, value: encodeMark(stream.mark) })
+      for (const { first, responses } of answers) {
+        // Both have those from before a split that made them two.
+        if (stream.answers.some((each) => each.first === first)) continue
+        insert(stream.answers, { first, responses })
+        stream.count += responses.length
+        if (this.#codec === null) continue
+        const record = answersKey(this.#service, this.#range, name, first)
+        writes.push({ type: 'put', key: record, value: this.#codec.encode(responses) })
+      }
+    }
+  }
+
   #open(name: string, nowMs: number, writes: Write[]): Stream {
     if (this.#streams.size >= this.#limits.streamsMax) this.#forgetIdle(nowMs, writes)
     const stream: Stream = { key: this.#key(name), mark: { number: 0, nowMs }, answers: [], count: 0 }
@@ -168,4 +192,50 @@ export class Streams {
   #key(stream: string): Uint8Array {
     return markKey(this.#service, this.#range, stream)
   }
+}
+
+function isApplied({ number, open }: Mark, which: number): boolean {
+  return which <= number && (open === undefined || !holds(open, which))
+}
+
+/** How many of a run's first commands were applied before: after one that was not, none was. */
+function countApplied(mark: Mark, run: Run): number {
+  if (mark.open === undefined) return Math.max(0, Math.min(run.count, mark.number - run.first + 1))
+  let count = 0
+  while (count < run.count && isApplied(mark, run.first + count)) count++
+  return count
+}
+
+/** The mark after a run whose first `repeated` commands were applied before. */
+function advanced(mark: Mark, run: Run, repeated: number, nowMs: number): Mark {
+  const last = run.first + run.count - 1
+  const number = Math.max(mark.number, last)
+  if (mark.open === undefined && run.apart === undefined) return { number, nowMs }
+  const from = repeated === 0 ? run.previous + 1 : run.first + repeated
+  // Nothing between is still to come, but for what the client says.
+  const apart = repeated === 0 ? intersect(run.apart ?? NO_INTERVALS, [[from, run.first - 1]]) : NO_INTERVALS
+  const between = intersect(apart, notApplied(mark, number))
+  const open = join(without(without(mark.open ?? NO_INTERVALS, from, last), 0, run.answered), between)
+  return open.length === 0 ? { number, nowMs } : { number, nowMs, open }
+}
+
+function united(a: Mark, b: Mark): Mark {
+  const number = Math.max(a.number, b.number)
+  const open = intersect(notApplied(a, number), notApplied(b, number))
+  const mark = { number, nowMs: Math.max(a.nowMs, b.nowMs) }
+  return open.length === 0 ? mark : { ...mark, open }
+}
+
+/** Of the numbers up to `to`. */
+function notApplied({ number, open = NO_INTERVALS }: Mark, to: number): Intervals {
+  if (to <= number) return open
+  const above: Interval = [number + 1, to]
+  return join(open, [above])
+}
+
+/** By number; nearly always the last. */
+function insert(answers: Answers[], added: Answers): void {
+  let at = answers.length
+  while (at > 0 && answers[at - 1]!.first > added.first) at--
+  answers.splice(at, 0, added)
 }

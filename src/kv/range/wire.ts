@@ -61,6 +61,10 @@ export class ByteReader {
     this.#bytes = bytes
   }
 
+  get done(): boolean {
+    return this.#at === this.#bytes.length
+  }
+
   u8(): number {
     const value = this.#bytes[this.#at++]
     if (value === undefined) throw damaged()

@@ -1,6 +1,7 @@
 import type { CommandBatch, QueryRequest } from '../client/transport.ts'
 import { FrameBytes, FrameCursor } from '../raft/frame-bytes.ts'
 import { SERVICE_NAMES, type ServiceName } from '../range/coprocessor.ts'
+import { type Interval, NO_INTERVALS } from '../range/intervals.ts'
 import { type AnswerCodec, LOST } from '../range/streams.ts'
 
 /** How one service's commands, questions and answers become bytes. */
@@ -31,12 +32,16 @@ export function encodeBatch<Command>(
   codec: CallCodec<Command>,
 ): Uint8Array {
   const bytes = begin(service, batch)
-  const { stream, previous, first, count, answered } = batch.run
+  const { stream, previous, first, count, answered, apart = NO_INTERVALS } = batch.run
   bytes.text(stream)
   for (const number of [previous, first, count, answered, batch.bytes]) bytes.varint(number)
   bytes.varint(batch.keys.length)
   for (const key of batch.keys) bytes.data(key)
   bytes.data(codec.encode(batch.commands))
+  for (const [from, to] of apart) {
+    bytes.varint(from)
+    bytes.varint(to)
+  }
   return bytes.take()
 }
 
@@ -56,8 +61,11 @@ export function decodeBatch<Command>(cursor: FrameCursor, codec: CallCodec<Comma
   if (count > KEYS_MAX) throw cursor.malformed(`it has ${count} keys`)
   const keys = Array.from({ length: count }, () => cursor.data())
   const commands = codec.decode(cursor.data())
-  if (commands.length !== run.count || !cursor.done) throw cursor.malformed('its numbers do not fit its commands')
-  return { range, epochVersion, run, keys, commands, bytes }
+  if (commands.length !== run.count) throw cursor.malformed('its numbers do not fit its commands')
+  if (cursor.done) return { range, epochVersion, run, keys, commands, bytes }
+  const apart: Interval[] = []
+  while (!cursor.done) apart.push([cursor.varint(), cursor.varint()])
+  return { range, epochVersion, run: { ...run, apart }, keys, commands, bytes }
 }
 
 export function encodeRequest<Query>(

@@ -4,6 +4,7 @@ import { type RangeDescriptor, SERVICE_NAMES } from '../range/coprocessor.ts'
 import { decodeDescriptor, encodeDescriptor } from '../range/schema.ts'
 import { decodeSnapshotMessage, encodeSnapshotMessage } from '../snapshot/index.ts'
 import type { Packet } from '../store/packet.ts'
+import { decodeAnswer, decodeAsk, encodeAnswer, encodeAsk } from './merge-codec.ts'
 
 /**
  * What one store says to another in one turn:
@@ -13,9 +14,20 @@ import type { Packet } from '../store/packet.ts'
  *              2 introduction  descriptor
  *              3 gone          range replica
  *              4 snapshot      service, bits toSender; message
+ *              5 merged        range, into, version
+ *              6 merge ask     range, what is asked
+ *              7 merge answer  range, what is answered
  */
 const VERSION = 1
-const KINDS = { stranger: 1, introduction: 2, gone: 3, snapshot: 4 } as const
+const KINDS = {
+  stranger: 1,
+  introduction: 2,
+  gone: 3,
+  snapshot: 4,
+  merged: 5,
+  'merge-ask': 6,
+  'merge-answer': 7,
+} as const
 const NAME_BYTES_MAX = 255
 const NO_FRAME = new Uint8Array(0)
 
@@ -49,7 +61,12 @@ function encodeOther(bytes: FrameBytes, packet: Exclude<Packet, { type: 'raft' }
     bytes.data(encodeSnapshotMessage(packet.message))
   } else {
     bytes.text(packet.range)
-    bytes.varint(packet.replica)
+    if (packet.type === 'merge-ask') encodeAsk(bytes, packet)
+    else if (packet.type === 'merge-answer') encodeAnswer(bytes, packet)
+    else if (packet.type === 'merged') {
+      bytes.text(packet.into)
+      bytes.varint(packet.version)
+    } else bytes.varint(packet.replica)
   }
 }
 
@@ -60,6 +77,14 @@ function decodeOther(cursor: FrameCursor): Packet {
       return { type: 'stranger', range: cursor.text(NAME_BYTES_MAX), replica: cursor.positive() }
     case KINDS.gone:
       return { type: 'gone', range: cursor.text(NAME_BYTES_MAX), replica: cursor.positive() }
+    case KINDS.merged: {
+      const [range, into] = [cursor.text(NAME_BYTES_MAX), cursor.text(NAME_BYTES_MAX)]
+      return { type: 'merged', range, into, version: cursor.positive() }
+    }
+    case KINDS['merge-ask']:
+      return decodeAsk(cursor, cursor.text(NAME_BYTES_MAX))
+    case KINDS['merge-answer']:
+      return decodeAnswer(cursor, cursor.text(NAME_BYTES_MAX), readDescriptor)
     case KINDS.introduction:
       return { type: 'introduction', descriptor: readDescriptor(cursor) }
     case KINDS.snapshot: {

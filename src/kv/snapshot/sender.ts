@@ -106,7 +106,9 @@ export class SnapshotSender {
 
   /** How long until there may be a message without another one coming in: at most until the silence is too long. */
   waitMs(nowMs: number): number {
-    const silenceMs = Math.max(0, this.#heardMs + this.#silenceMsMax - nowMs)
+    const left = this.#silenceMsMax - (nowMs - this.#heardMs)
+    // In whole ms: a timer for what is lost in rounding would ring for ever.
+    const silenceMs = left <= 0 ? 0 : Math.ceil(left)
     if (this.#stage === 'offer') return 0
     if (this.#stage === 'ended' || this.#sent >= this.#credit) return silenceMs
     return Math.min(silenceMs, this.#bucket.waitMs(nowMs))

@@ -3,7 +3,8 @@ import type { Message, ReplicaId } from '../raft/index.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 import type { Group } from './group.ts'
 import type { Hosted } from './hosted.ts'
-import type { Packet } from './packet.ts'
+import type { MergeAnswer, MergeAsk, Packet } from './packet.ts'
+import type { Absorption } from './raft-schema.ts'
 import type { Snapshots } from './snapshots.ts'
 
 /** A replica with a state, which can tell of its range. */
@@ -23,6 +24,11 @@ export interface CorrespondenceOptions {
   meet(descriptor: RangeDescriptor): void
   /** The replica is no part of its group any more. */
   remove(host: Hosted): void
+  /** What the range became a part of, as far as this store knows. */
+  absorption(range: string): Absorption | null
+  /** What a range became a part of, as another store knows. */
+  absorbed(range: string, proof: Absorption): void
+  merge(from: string, packet: MergeAsk | MergeAnswer): void
 }
 
 /**
@@ -62,6 +68,11 @@ export class Correspondence {
         if (host?.group.replica === packet.replica) this.#options.remove(host)
         return
       }
+      case 'merged':
+        return this.#options.absorbed(packet.range, { into: packet.into, version: packet.version })
+      case 'merge-ask':
+      case 'merge-answer':
+        return this.#options.merge(from, packet)
       case 'snapshot':
         return this.#options.snapshots.receive(from, packet.toSender, packet.message)
       default:
@@ -72,6 +83,8 @@ export class Correspondence {
   #takeMessage(from: string, range: string, message: Message): void {
     const host = this.#options.replica(range)
     if (host === undefined && this.#arrives(range)) return
+    const absorption = host === undefined ? this.#options.absorption(range) : null
+    if (absorption !== null) return this.send(from, { type: 'merged', range, ...absorption })
     if (host === undefined || host.group.replica < message.to) {
       return this.send(from, { type: 'stranger', range, replica: message.to })
     }
@@ -89,6 +102,8 @@ export class Correspondence {
 
   #introduce(from: string, range: string, replica: ReplicaId): void {
     const host = this.#options.informed(range)
+    const absorption = host === undefined ? this.#options.absorption(range) : null
+    if (absorption !== null) this.send(from, { type: 'merged', range, ...absorption })
     if (host === undefined) return
     if (host.group.isGone(replica)) this.send(from, { type: 'gone', range, replica })
     else this.send(from, { type: 'introduction', descriptor: host.range.latest })

@@ -217,6 +217,16 @@ export class Group {
     return ![voters, outgoing, learners, learnersNext].some((ids) => ids.includes(id))
   }
 
+  /** What is on every disk is committed, as a merge's commit tells. */
+  learnCommitted(index: number, term: number): void {
+    this.#raft.step({ type: 'committed', index, term })
+  }
+
+  /** While something is under way that the group's leader must bring to its end, its death must be noticed. */
+  keepAwake(held: boolean): void {
+    this.#raft.step({ type: 'lease', held })
+  }
+
   status(): Status {
     return this.#raft.status()
   }

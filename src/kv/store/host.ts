@@ -1,4 +1,3 @@
-import { assert } from '../../base/assert.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { BatchAnswer, CommandBatch } from '../client/transport.ts'
 import type {
@@ -10,24 +9,33 @@ import type {
   Ready,
   SnapshotMeta,
 } from '../raft/index.ts'
-import type { RangeDescriptor, RangeObserver, Replica, ServiceName } from '../range/coprocessor.ts'
-import { decodeEntry, encodeEntry, type Run } from '../range/entry.ts'
-import type { Outcome, Range, RangeChild } from '../range/range.ts'
+import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
+import { decodeEntry, type Entry, encodeEntry, isMergeCommit } from '../range/entry.ts'
+import { takesPart } from '../range/merge.ts'
+import type { FrozenRange, MergeProposal, Outcome, Range } from '../range/range.ts'
 import { configKey } from '../range/schema.ts'
 import type { Gathered } from './gathered.ts'
 import type { Asked, Group } from './group.ts'
 import type { Hosted } from './hosted.ts'
 import type { StoreLimits } from './limits.ts'
+import { Merger, type MergingHost, rightOf } from './merge.ts'
 import { PendingReads } from './pending-reads.ts'
 import { type Applied, type Proposal, Proposals } from './proposals.ts'
 import { decodePlaces, encodeConfig, encodePlaces, type Place } from './raft-schema.ts'
+import { PendingChanges, replicasOf } from './replica-change.ts'
 import type { Service } from './service.ts'
+import { tellObserver } from './telling.ts'
+import { TimedWork } from './timed-work.ts'
 import { Traffic } from './traffic.ts'
+
+interface Committed {
+  entry: LogEntry
+  /** After it, where it changes the group. */
+  config: ConfState | null
+}
 
 const NO_ANSWER = () => {}
 
-/** Timed work is late by this at most: asking for it takes a look at the disk, which not every entry is worth. */
-const DUE_ASK_MS = 20
 /** Entries of a group under way: while the disk or the network is slow, the next ones gather. */
 const ENTRIES_UNDER_WAY_MAX = 4
 /**
@@ -37,13 +45,11 @@ const ENTRIES_UNDER_WAY_MAX = 4
 const AMPLE_COMMANDS = 256
 
 /** One range on this store: its queue, its group, its machine, its observer. */
-export class RangeHost<Command, Response, Query, Answer, Effect> implements Hosted {
+export class RangeHost<Command, Response, Query, Answer, Effect> implements Hosted, MergingHost {
   readonly range: Range<Command, Response, Query, Answer, Effect>
   readonly group: Group
   readonly traffic = new Traffic()
-  dueMs = Number.POSITIVE_INFINITY
   readonly #service: Service<Command, Response, Query, Answer, Effect>
-  readonly #observer: RangeObserver<Effect>
   readonly #limits: StoreLimits
   readonly #proposals: Proposals<Command, Response, Query, Answer, Effect>
   /** Proposed in this turn, not in the log yet. */
@@ -52,16 +58,22 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   readonly #underWay = new Map<number, { term: number; proposal: Proposal<Command, Response> }>()
   /** Applied and not shown, in order. */
   #unshown: Applied<Command, Response, Effect>[] = []
-  #landedIndex: number
+  landedIndex: number
   /** Batches under way that hold something of this replica. */
   #landings = 0
   /** Configurations of the group by the index from which they hold, from the landed one on. */
   #configs: { index: number; config: ConfState }[]
   readonly #reads = new PendingReads()
-  readonly #changes = new Map<number, { term: number; answer: (error: BrokerError | null) => void }>()
+  readonly #timed: TimedWork<Command>
+  readonly #changes: PendingChanges
   /** The group goes on without this replica. */
   #removed = false
   #closed: BrokerError | null = null
+  /** Committed, and not applied: the first one waits for the right range of a merge. */
+  readonly #backlog: Committed[] = []
+  readonly merger: Merger = new Merger(this)
+  /** Who is to hear of each step of this replica. */
+  awaitedBy: Hosted | null = null
 
   constructor(
     service: Service<Command, Response, Query, Answer, Effect>,
@@ -70,14 +82,16 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     limits: StoreLimits,
   ) {
     this.#service = service
-    this.#observer = service.observer
     this.range = range
     this.group = group
     this.#limits = limits
     this.#proposals = new Proposals(range, limits)
-    this.#landedIndex = range.applied.index
+    this.#changes = new PendingChanges(range.latest.id)
+    this.#timed = new TimedWork<Command>(range as never, group)
+    this.landedIndex = range.applied.index
     this.#configs = [{ index: range.applied.index, config: group.config }]
     group.log.snapshotMeta = () => this.snapshot()
+    if (takesPart(range.merge)) group.keepAwake(true)
   }
 
   get id(): string {
@@ -90,8 +104,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   /** The state that the engine shows while no batch is under way, and its place in the log. */
   snapshot(): SnapshotMeta | null {
-    const term = this.group.log.term(this.#landedIndex)
-    return term === null ? null : { index: this.#landedIndex, term, config: this.#configs[0]!.config }
+    const term = this.group.log.term(this.landedIndex)
+    return term === null ? null : { index: this.landedIndex, term, config: this.#configs[0]!.config }
   }
 
   get descriptor(): RangeDescriptor {
@@ -100,6 +114,14 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   get halted(): string | null {
     return this.range.halted
+  }
+
+  get dueMs(): number {
+    return this.#timed.dueMs
+  }
+
+  isDue(nowMs: number): boolean {
+    return this.#timed.isDue(nowMs)
   }
 
   get queued(): number {
@@ -122,9 +144,18 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   }
 
   enqueueSplit(key: Uint8Array, child: string, answer: (error: Error | null) => void): void {
-    const error = this.#refusal()
-    if (error !== null) answer(error)
-    else this.#proposals.pushSplit(key, child, answer)
+    this.#enqueueAct((nowMs) => this.range.proposeSplit(key, child, nowMs), answer)
+  }
+
+  proposeMerge(make: () => MergeProposal, answer: (error: Error | null) => void): void {
+    this.#enqueueAct((nowMs) => this.range.proposeMerge(make(), nowMs), answer)
+  }
+
+  unsettled(): string | null {
+    const { config, established } = this.group
+    if (!established) return 'its leader is new'
+    const changes = this.#changes.size > 0 || this.#backlog.length > 0 || config.outgoing.length > 0
+    return changes ? 'its replicas are changing' : null
   }
 
   /** Runs `run` when this replica may answer a linearizable read; true where that is now. */
@@ -141,7 +172,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   advance(nowMs: number, gathered: Gathered, proposes: boolean): void {
     if (this.#closed !== null) return
     if (this.group.leads && proposes) {
-      if (this.isDue(nowMs)) this.#enqueueDue(nowMs)
+      const due = this.#timed.take(nowMs, this.#limits.dueMax)
+      if (due !== null) this.#proposals.pushOwn(due, NO_ANSWER)
       while (this.#mayPropose && this.#propose(nowMs)) {}
     }
     this.#takeAll(nowMs, gathered)
@@ -149,17 +181,18 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#showWhatCanBe(gathered)
     this.#reads.run(this.range.applied.index, this.group.established, this.range.halted !== null)
     this.#compact(gathered)
+    if (this.awaitedBy !== null) this.#service.wake(this.awaitedBy)
   }
 
   /** Changes the group; `answer` is called when the change is in the log and committed, or is not. */
   change(change: ConfigChange, places: readonly Place[], answer: (error: BrokerError | null) => void): void {
-    const error = this.#refusal()
+    const error = this.#refusal() ?? this.merger.bound()
     if (error !== null) return answer(error)
     const next = places.reduce((most, { replica }) => Math.max(most, replica + 1), this.group.nextReplica)
     this.group.nextReplica = next
     this.group.ask({ type: 'change', change, data: encodePlaces(places) }, (asked) => {
       if (asked.type === 'refused') answer(new BrokerError(asked.code, asked.message))
-      else if (asked.type === 'accepted') this.#changes.set(asked.index, { term: asked.term, answer })
+      else if (asked.type === 'accepted') this.#changes.add(asked, answer)
     })
   }
 
@@ -184,30 +217,12 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   abort(error: BrokerError): void {
     this.#closed = error
+    this.merger.lost(error)
     this.#proposals.failQueued(error)
     this.#failUnderWay(error)
     for (const { proposal } of this.#unshown.splice(0)) if (proposal !== null) this.#proposals.fail(proposal, error)
     this.#reads.fail(error)
   }
-
-  /** Also where the clock was set back since the service was asked: what it said may mean another time now. */
-  isDue(nowMs: number): boolean {
-    return this.dueMs <= nowMs || nowMs < this.#askedMs
-  }
-
-  /** Asks the service when timed work is due next. */
-  scheduleDue(nowMs: number): void {
-    this.#askedMs = nowMs
-    const dueMs = this.group.leads ? this.range.nextDueMs() : null
-    this.dueMs = dueMs ?? Number.POSITIVE_INFINITY
-    // Where the service names a time that is past but has nothing to do, it is not asked in a circle.
-    if (this.#idleDue && this.dueMs <= nowMs) this.dueMs = nowMs + 1_000
-    this.#idleDue = false
-  }
-  #idleDue = false
-  #askedMs = Number.NEGATIVE_INFINITY
-  /** Timed work was proposed: there may be more of it. */
-  #dueUnderWay = false
 
   get #mayPropose(): boolean {
     if (!this.group.leads) return false
@@ -230,31 +245,15 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     return new BrokerError('NOT_LEADER', message, { hint: this.#leaderHint })
   }
 
+  #enqueueAct(make: (nowMs: number) => Entry<Command>, answer: (error: Error | null) => void): void {
+    const error = this.#refusal()
+    if (error !== null) return answer(error)
+    this.#proposals.pushAct(make, answer)
+    this.#service.wake(this)
+  }
+
   get #leaderHint(): { range: string; leader: string | null } {
     return { range: this.descriptor.id, leader: this.group.leaderStore }
-  }
-
-  /** An entry may have brought timed work: the service is asked, but not for every entry. */
-  #scheduleDueSoon(nowMs: number): void {
-    const asks = this.#dueUnderWay || Math.abs(nowMs - this.#askedMs) >= DUE_ASK_MS
-    this.#dueUnderWay = false
-    if (asks) this.scheduleDue(nowMs)
-    else if (this.group.leads) this.dueMs = Math.min(this.dueMs, this.#askedMs + DUE_ASK_MS)
-  }
-
-  #enqueueDue(nowMs: number): void {
-    const commands = this.range.due(nowMs, this.#limits.dueMax)
-    this.dueMs = Number.POSITIVE_INFINITY
-    if (commands.length === 0) {
-      this.#idleDue = true
-      this.scheduleDue(nowMs)
-      return
-    }
-    this.#dueUnderWay = true
-    const run: Run = { stream: '', previous: 0, first: 0, count: commands.length, answered: 0 }
-    const { id, epoch } = this.descriptor
-    const batch = { range: id, epochVersion: epoch.version, run, keys: [], commands, bytes: 0 }
-    this.#proposals.pushOwn(batch, NO_ANSWER)
   }
 
   /** False where nothing is left to propose. */
@@ -283,7 +282,9 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     const kept = alone ? logBytesAlone : logBytesGroup
     // Not for every entry, but for many at once.
     if (log.bytes <= 2 * kept) return
-    const needed = log.bytes > logBytesMax ? this.#landedIndex : this.group.neededFrom(this.#landedIndex)
+    // What every replica has on disk of a frozen range stays there, until it is a part of another one.
+    if (this.range.merge.frozen !== null) return
+    const needed = log.bytes > logBytesMax ? this.landedIndex : this.group.neededFrom(this.landedIndex)
     gathered.raft.push(...log.compact(needed, kept))
   }
 
@@ -299,11 +300,12 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     const before = this.range.applied.index
     if (ready.leadership !== null) this.#ledBy(nowMs)
     if (ready.entries.length > 0) this.#applyAhead(ready.entries, gathered)
+    while (this.#backlog.length > 0 && this.#takeCommitted(this.#backlog[0]!, gathered)) this.#backlog.shift()
     let configs = 0
     for (const entry of ready.committed) {
-      this.group.committed(entry)
-      if (entry.type === 'config') this.#configured(entry, ready.configs[configs++]!.config, gathered)
-      else this.#committed(entry, gathered)
+      const config = entry.type === 'config' ? ready.configs[configs++]!.config : null
+      const waits = this.#backlog.length > 0 || !this.#takeCommitted({ entry, config }, gathered)
+      if (waits) this.#backlog.push({ entry, config })
     }
     for (const message of ready.messages) this.#service.send(this, message)
     const { persisted, afterPersist } = ready
@@ -317,13 +319,23 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     gathered.landings.push(() => this.#landed(persisted, afterPersist, applied))
   }
 
+  /** False where the entry takes over a range whose replica here has not come so far. */
+  #takeCommitted({ entry, config }: Committed, gathered: Gathered): boolean {
+    const right = entry.type === 'command' && isMergeCommit(entry.data) ? rightOf(entry, this, this.#service) : null
+    if (right === 'waits') return false
+    this.group.committed(entry)
+    if (config !== null) this.#configured(entry, config, gathered)
+    else this.#committed(entry, gathered, right)
+    return true
+  }
+
   /** `applied`: the last entry whose writes have landed. */
   #landed(persisted: Persisted | null, promises: readonly Message[], applied: number): void {
     this.#landings--
     if (this.#closed !== null) return
     if (persisted !== null) this.group.persisted(persisted)
-    if (applied > this.#landedIndex) {
-      this.#landedIndex = applied
+    if (applied > this.landedIndex) {
+      this.landedIndex = applied
       this.range.landed(applied)
       while (this.#configs.length > 1 && this.#configs[1]!.index <= applied) this.#configs.shift()
     }
@@ -332,12 +344,16 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   }
 
   #ledBy(nowMs: number): void {
-    if (this.group.leads) return this.scheduleDue(nowMs)
-    this.dueMs = Number.POSITIVE_INFINITY
+    if (this.group.leads) {
+      this.#service.merging(this)
+      return this.#timed.schedule(nowMs)
+    }
+    this.#timed.stop()
     const error = this.#refusal()
     // A sole voter leads again at once: what it holds is neither lost nor doubtful.
     if (error === null) return
     this.#proposals.failQueued(error)
+    this.merger.lost(error)
     this.#reads.fail(error)
     const message = `Cannot tell what became of it: range "${this.descriptor.id}" has another leader`
     this.#failUnderWay(new BrokerError('UNAVAILABLE', message, { hint: error.hint }))
@@ -353,6 +369,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     for (const entry of entries) {
       const follows = entry.index === range.applied.index + 1
       if (!follows || entry.type === 'config' || range.halted !== null) return
+      if (entry.type === 'command' && isMergeCommit(entry.data)) return
       if (!range.mayGoAhead) return
       const outcome = this.#apply(entry, true)
       if (range.applied.index < entry.index) return
@@ -360,7 +377,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     }
   }
 
-  #committed(entry: LogEntry, gathered: Gathered): void {
+  #committed(entry: LogEntry, gathered: Gathered, right: FrozenRange | null): void {
     const proposal = this.#claim(entry)
     const ahead = this.#unshown.find((each) => each.outcome.index === entry.index)
     if (ahead !== undefined) {
@@ -373,10 +390,10 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       if (proposal !== null) this.#proposals.fail(proposal, new BrokerError(code, message))
       return
     }
-    const outcome = this.#apply(entry, false, proposal)
+    const outcome = this.#apply(entry, false, proposal, right)
     const halted = this.range.applied.index < entry.index
     if (halted && proposal === null) return
-    const keeps = { committed: true, waits: outcome.child !== null, proposal }
+    const keeps = { committed: true, waits: outcome.child !== null || outcome.merged !== null, proposal }
     if (halted) this.#unshown.push({ outcome, ...keeps })
     else this.#keep(outcome, keeps, gathered)
   }
@@ -386,15 +403,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     group.learnPlaces(decodePlaces(entry.data))
     group.configured(config)
     this.#configs.push({ index: entry.index, config })
-    const voters = new Set([...config.voters, ...config.outgoing])
-    const ids = new Set([...voters, ...config.learners, ...config.learnersNext])
-    const replicas: Replica[] = [...ids]
-      .sort((a, b) => a - b)
-      .map((replica) => {
-        const store = group.storeOf(replica)
-        assert(store !== undefined, `Replica ${replica} of range "${range.latest.id}" has a place`)
-        return { store, replica, role: voters.has(replica) ? 'voter' : 'learner' }
-      })
+    const replicas = replicasOf(config, group, range.latest.id)
     const outcome = range.applyReplicas(replicas)
     const { service, id } = range.latest
     outcome.metaWrites.push({
@@ -403,10 +412,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       value: encodeConfig(config, group.nextReplica),
     })
     this.#keep(outcome, { committed: true, waits: false, proposal: null }, gathered)
-    const change = this.#changes.get(entry.index)
-    this.#changes.delete(entry.index)
-    change?.answer(change.term === entry.term ? null : lostChange(id))
-    if (!ids.has(group.replica)) this.#removed = true
+    this.#changes.committed(entry)
+    if (!replicas.some(({ replica }) => replica === group.replica)) this.#removed = true
   }
 
   /** The proposal of this store that became `entry`; one of another term at its place is lost. */
@@ -424,11 +431,12 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     entry: LogEntry,
     ahead: boolean,
     proposal: Proposal<Command, Response> | null = this.#underWay.get(entry.index)?.proposal ?? null,
+    right: FrozenRange | null = null,
   ): Outcome<Response, Effect> {
     if (entry.type === 'empty') return this.range.applyNothing(ahead)
     const { coprocessor } = this.#service
     const own = proposal?.entry ?? decodeEntry(entry.data, (payload) => coprocessor.decode(payload))
-    return this.range.apply(own, ahead)
+    return this.range.apply(own, ahead, right)
   }
 
   #keep(
@@ -439,13 +447,15 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     for (const write of outcome.writes) gathered.data.push(write)
     for (const write of outcome.metaWrites) gathered.meta.push(write)
     if (outcome.child !== null) gathered.raft.push(...this.#service.beginChild(outcome.child))
+    if (outcome.merged !== null) this.#service.absorb(outcome.merged.id, this.range.latest)
+    if (outcome.merge !== null) this.group.keepAwake(takesPart(outcome.merge))
     this.#unshown.push({ outcome, ...how })
   }
 
   #showWhatCanBe(gathered: Gathered): void {
     let count = 0
     for (const { committed, waits, outcome } of this.#unshown) {
-      if (!committed || (waits && outcome.index > this.#landedIndex)) break
+      if (!committed || (waits && outcome.index > this.landedIndex)) break
       count++
     }
     if (this.#removed && count === this.#unshown.length) {
@@ -460,20 +470,13 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   }
 
   #observe(outcome: Outcome<Response, Effect>): void {
-    const { index, nowMs, writes, effects } = outcome
-    if (writes.length > 0 || effects.length > 0) {
-      const { reader } = this.range
-      this.#observer.applied(this.descriptor, { index, nowMs, writes, effects, leader: this.group.leads, reader })
+    tellObserver(outcome, this, this.#service)
+    if (outcome.merge !== null) {
+      this.merger.decided()
+      this.#service.merging(this)
     }
-    if (outcome.child !== null) this.#openChild(outcome.child)
-    this.#scheduleDueSoon(nowMs)
-  }
-
-  #openChild(child: RangeChild): void {
-    const host = this.#service.openChild(child, this.group.leads)
-    const { reader } = host.range
-    if (this.#observer.split !== undefined) this.#observer.split(this.descriptor, child.descriptor, reader)
-    else this.#observer.opened(child.descriptor, reader)
+    if (outcome.merged !== null) this.#timed.schedule(outcome.nowMs)
+    else this.#timed.scheduleSoon(outcome.nowMs)
   }
 
   #readAsked(asked: Asked, run: (error: BrokerError | null) => void): void {
@@ -484,11 +487,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   #failUnderWay(error: BrokerError): void {
     const lost = [...this.#underWay.values()]
     this.#underWay.clear()
-    for (const { answer } of this.#changes.values()) answer(error)
-    this.#changes.clear()
+    this.#changes.fail(error)
     for (const { proposal } of lost) this.#proposals.fail(proposal, error)
   }
 }
-
-const lostChange = (range: string): BrokerError =>
-  new BrokerError('NOT_LEADER', `Range "${range}" has another entry in the place of this change`)

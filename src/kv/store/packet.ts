@@ -11,5 +11,39 @@ export type Packet =
   | { type: 'introduction'; descriptor: RangeDescriptor }
   /** That replica was removed from the group, for ever. */
   | { type: 'gone'; range: string; replica: ReplicaId }
+  /** That range is a part of another one since that one's `version`. */
+  | { type: 'merged'; range: string; into: string; version: number }
+  | MergeAsk
+  | MergeAnswer
   /** In order, or the stream is given up. `toSender`: to the store whose stream it is. */
   | { type: 'snapshot'; service: ServiceName; toSender: boolean; message: SnapshotMessage }
+
+/** From the leader of the left range of a merge to the one of the right range: freeze, or thaw; again until it is answered. */
+export interface MergeAsk {
+  type: 'merge-ask'
+  /** The right one. */
+  range: string
+  left: string
+  /** Of the right one: the attempt is about no other generation. */
+  version: number
+  /** Where both have their replicas. */
+  stores: readonly string[]
+  thaw: boolean
+}
+
+export interface MergeAnswer {
+  type: 'merge-answer'
+  /** The left one. */
+  range: string
+  right: string
+  version: number
+  /**
+   * `frozen`: since the entry at `index`, which all its replicas have on disk. `thawed`: this attempt can freeze it no
+   * more. `refused`: `reason`.
+   */
+  state: 'frozen' | 'thawed' | 'refused'
+  descriptor: RangeDescriptor | null
+  index: number
+  term: number
+  reason: string
+}

@@ -13,7 +13,7 @@ interface Taken<Command, Response> {
 /** An entry that was proposed here, and who waits for it. */
 export type Proposal<Command, Response> =
   | { type: 'commands'; entry: Entry<Command>; taken: readonly Taken<Command, Response>[] }
-  | { type: 'split'; entry: Entry<Command>; answer: (error: Error | null) => void }
+  | { type: 'act'; entry: Entry<Command>; answer: (error: Error | null) => void }
 
 /** An entry that was applied, until it is shown. */
 export interface Applied<Command, Response, Effect> {
@@ -24,9 +24,15 @@ export interface Applied<Command, Response, Effect> {
   proposal: Proposal<Command, Response> | null
 }
 
-type Queued<Command, Response> =
-  | ({ type: 'commands' } & Taken<Command, Response>)
-  | { type: 'split'; key: Uint8Array; child: string; answer: (error: Error | null) => void }
+type Queued<Command, Response> = ({ type: 'commands' } & Taken<Command, Response>) | Act<Command>
+
+/** Something that is done to the range as a whole. */
+interface Act<Command> {
+  type: 'act'
+  /** The entry; throws where it cannot be proposed now. */
+  make: (nowMs: number) => Entry<Command>
+  answer: (error: Error | null) => void
+}
 
 /** Commands of one range on their way: they wait here, become entries, and are counted until they are answered. */
 export class Proposals<Command, Response, Query, Answer, Effect> {
@@ -77,21 +83,21 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
     this.#queue.push({ type: 'commands', batch, answer })
   }
 
-  pushSplit(key: Uint8Array, child: string, answer: (error: Error | null) => void): void {
-    this.#queue.push({ type: 'split', key, child, answer })
+  pushAct(make: (nowMs: number) => Entry<Command>, answer: (error: Error | null) => void): void {
+    this.#queue.push({ type: 'act', make, answer })
   }
 
   /** The next entry of what is queued; null where there is nothing left. */
   next(nowMs: number): Proposal<Command, Response> | null {
     while (this.#queue.length > 0) {
-      const proposal = this.#queue.peek()!.type === 'split' ? this.#nextSplit(nowMs) : this.#nextCommands(nowMs)
+      const proposal = this.#queue.peek()!.type === 'act' ? this.#nextAct(nowMs) : this.#nextCommands(nowMs)
       if (proposal !== null) return proposal
     }
     return null
   }
 
   answer(proposal: Proposal<Command, Response>, outcome: Outcome<Response, Effect>): void {
-    if (proposal.type === 'split') return proposal.answer(null)
+    if (proposal.type === 'act') return proposal.answer(outcome.error)
     proposal.taken.forEach(({ batch, answer }, i) => {
       this.#release(batch)
       const { error, responses } = outcome.runs[i]!
@@ -100,7 +106,7 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
   }
 
   fail(proposal: Proposal<Command, Response>, error: BrokerError): void {
-    if (proposal.type === 'split') return proposal.answer(error)
+    if (proposal.type === 'act') return proposal.answer(error)
     for (const { batch, answer } of proposal.taken) {
       this.#release(batch)
       answer(error, [])
@@ -115,12 +121,11 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
     this.#queuedCommands = 0
   }
 
-  #nextSplit(nowMs: number): Proposal<Command, Response> | null {
+  #nextAct(nowMs: number): Proposal<Command, Response> | null {
     const queued = this.#queue.shift()
-    if (queued?.type !== 'split') return null
+    if (queued?.type !== 'act') return null
     try {
-      const entry = this.#range.proposeSplit(queued.key, queued.child, nowMs)
-      return { type: 'split', entry, answer: queued.answer }
+      return { type: 'act', entry: queued.make(nowMs), answer: queued.answer }
     } catch (error) {
       queued.answer(error as Error)
       return null

@@ -9,7 +9,7 @@ import { ByteReader, ByteWriter } from '../range/wire.ts'
  *
  *     rangeId 0x00 'e' index u64 BE   -> entry
  *     rangeId 0x00 's'                -> hard state, and where the log was compacted to
- *     rangeId 0x00 'g'                -> the highest number of a replica that was here and is gone for ever
+ *     rangeId 0x00 'g'                -> the highest number of a replica that was here and is gone for ever, or what the range became a part of
  */
 const encoder = new TextEncoder()
 const TYPES = ['command', 'config', 'empty'] as const
@@ -157,14 +157,33 @@ export function goneKey(range: string): Uint8Array {
   return encoder.encode(`${range}\0g`)
 }
 
-export function encodeGone(replica: number): Uint8Array {
-  const writer = new ByteWriter(8)
+/** The range became a part of `into`, of that version: no replica of it comes here again, whatever its number. */
+export interface Absorption {
+  into: string
+  version: number
+}
+
+export interface Gone {
+  replica: number
+  absorption: Absorption | null
+}
+
+export function encodeGone(replica: number, absorption: Absorption | null = null): Uint8Array {
+  const writer = new ByteWriter(64)
   writer.varint(replica)
+  if (absorption === null) return writer.finish()
+  writer.text(absorption.into)
+  writer.varint(absorption.version)
   return writer.finish()
 }
 
-export function decodeGone(bytes: Uint8Array): number {
-  return new ByteReader(bytes).varint()
+export function decodeGone(bytes: Uint8Array): Gone {
+  const reader = new ByteReader(bytes)
+  const replica = reader.varint()
+  if (reader.done) return { replica, absorption: null }
+  const absorption = { into: reader.text(), version: reader.varint() }
+  reader.end()
+  return { replica, absorption }
 }
 
 /** A replica that waits for its first state, or for another one in place of what it had; in family `meta`. */

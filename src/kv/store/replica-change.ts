@@ -1,6 +1,8 @@
+import { assert } from '../../base/assert.ts'
 import { BrokerError } from '../../base/errors.ts'
-import type { MemberChange } from '../raft/index.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { ConfState, MemberChange } from '../raft/index.ts'
+import type { RangeDescriptor, Replica } from '../range/coprocessor.ts'
+import type { Group } from './group.ts'
 import type { Place } from './raft-schema.ts'
 
 /** What a store is to be to a range. */
@@ -28,4 +30,47 @@ export function memberChanges(
     members.push({ id, type: role === 'none' ? 'remove' : role === 'voter' ? 'add-voter' : 'add-learner' })
   }
   return { members, places }
+}
+
+/** The replicas that a configuration of the group speaks of. */
+export function replicasOf(config: ConfState, group: Group, range: string): Replica[] {
+  const voters = new Set([...config.voters, ...config.outgoing])
+  const ids = new Set([...voters, ...config.learners, ...config.learnersNext])
+  return [...ids]
+    .sort((a, b) => a - b)
+    .map((replica) => {
+      const store = group.storeOf(replica)
+      assert(store !== undefined, `Replica ${replica} of range "${range}" has a place`)
+      return { store, replica, role: voters.has(replica) ? 'voter' : 'learner' }
+    })
+}
+
+/** Changes of a group that are in its log, and not known to be committed. */
+export class PendingChanges {
+  readonly #range: string
+  readonly #byIndex = new Map<number, { term: number; answer: (error: BrokerError | null) => void }>()
+
+  constructor(range: string) {
+    this.#range = range
+  }
+
+  get size(): number {
+    return this.#byIndex.size
+  }
+
+  add({ index, term }: { index: number; term: number }, answer: (error: BrokerError | null) => void): void {
+    this.#byIndex.set(index, { term, answer })
+  }
+
+  committed({ index, term }: { index: number; term: number }): void {
+    const change = this.#byIndex.get(index)
+    this.#byIndex.delete(index)
+    const lost = `Range "${this.#range}" has another entry in the place of this change`
+    change?.answer(change.term === term ? null : new BrokerError('NOT_LEADER', lost))
+  }
+
+  fail(error: BrokerError): void {
+    for (const { answer } of this.#byIndex.values()) answer(error)
+    this.#byIndex.clear()
+  }
 }

@@ -1,4 +1,3 @@
-import { crc32 } from 'node:zlib'
 import { assert } from '../../base/assert.ts'
 import type { Random } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
@@ -15,27 +14,19 @@ import type { Bounds, Engine, Write } from '../engine/engine.ts'
 import { type Message, NO_CONFIG, type RaftLimits, type ReplicaId } from '../raft/index.ts'
 import { engineReader } from '../range/boundary.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
-import { Range, type RangeChild } from '../range/range.ts'
-import { afterPrefix, newcomerKey } from '../range/schema.ts'
+import type { MergeCommitEntry } from '../range/entry.ts'
+import { type FrozenRange, Range, type RangeChild } from '../range/range.ts'
 import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
-import {
-  emptyRange,
-  type FamilyWrite,
-  FIRST_KEY,
-  findMarker,
-  LATE_KEY,
-  recordsPrefix,
-  SNAPSHOT_LIMITS,
-  type SnapshotOffer,
-  SnapshotReceiver,
-} from '../snapshot/index.ts'
+import { emptyRange, type FamilyWrite, FIRST_KEY, findMarker, LATE_KEY, type SnapshotOffer } from '../snapshot/index.ts'
 import { Group } from './group.ts'
 import { RangeHost } from './host.ts'
 import type { Hosted } from './hosted.ts'
 import type { StoreLimits } from './limits.ts'
+import type { MergingHost } from './merge.ts'
 import { NewcomerHost, newcomerRecord } from './newcomer.ts'
+import { absorbedBy, holdersOf, isNeeded } from './overlap.ts'
 import type { Packet } from './packet.ts'
-import { decodeGone, encodeGone, encodeState, goneKey, type NewcomerRecord, stateKey } from './raft-schema.ts'
+import { type Absorption, encodeGone, type NewcomerRecord } from './raft-schema.ts'
 import { RangeLog } from './range-log.ts'
 import type { Admission } from './snapshots.ts'
 import {
@@ -47,7 +38,10 @@ import {
   loadStreams,
   type StoredRange,
   storedConfig,
+  storedGone,
+  storedMerge,
 } from './stored.ts'
+import { forgetting, receiverOf } from './whole-replica.ts'
 
 /** What a service's ranges need of their store. */
 export interface ServiceContext {
@@ -70,6 +64,8 @@ export interface ServiceContext {
   arriving(): Iterable<RangeDescriptor>
   /** For the next batch, after everything else. */
   writeLast(writes: readonly FamilyWrite[]): void
+  /** The range may have a merge to bring to its end. */
+  merging(host: MergingHost): void
   /** This range has something queued. */
   wake(host: Hosted): void
   schedule(callback: () => void): void
@@ -149,7 +145,8 @@ export class Service<Command, Response, Query, Answer, Effect>
     for (const each of ranges) if (isHere(each)) this.#openRange(each)
     // It applied its own removal, and ended before it was taken away: no number below the next one is its own again.
     for (const each of ranges) {
-      if (!isHere(each)) this.#erase(each.descriptor, each.log, storedConfig(engine, each.descriptor).next - 1)
+      if (!isHere(each))
+        this.#erase(each.descriptor, each.log, encodeGone(storedConfig(engine, each.descriptor).next - 1))
     }
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
@@ -193,8 +190,10 @@ export class Service<Command, Response, Query, Answer, Effect>
       if (here.group.replica < own.replica) this.remove(here)
       return
     }
-    const gone = engine.get('raft', goneKey(descriptor.id))
-    if (gone !== undefined && decodeGone(gone) >= own.replica) return
+    const gone = storedGone(engine, descriptor.id)
+    if (gone !== null && (gone.absorption !== null || gone.replica >= own.replica)) return
+    const proof = { into: descriptor.id, version: descriptor.epoch.version }
+    for (const each of absorbedBy(this.#hosts.values(), descriptor, [])) this.remove(each, proof)
     if (this.#covering(descriptor).length > 0) return
     const { log } = RangeLog.begin(engine, descriptor.id, 0, 0)
     this.#addNewcomer(descriptor, own.replica, log, null, false)
@@ -210,16 +209,52 @@ export class Service<Command, Response, Query, Answer, Effect>
     }
   }
 
-  /** Takes this replica away for ever: it is no part of its group any more. */
-  remove(host: Hosted): void {
-    if (this.replica(host.id) !== host) return
-    const { id, group } = host
+  /** Takes this replica away for ever: it is no part of its group any more, or its range one of another one. */
+  remove(host: Hosted, absorption: Absorption | null = null): void {
+    const { id } = host
+    if (this.replica(id) !== host) return
     if (host instanceof RangeHost && !host.settled) {
       host.leave()
       return this.wake(host)
     }
-    this.#takeDown(host, 'was removed from its group')
-    this.#erase({ ...this.#boundsOf(host), id }, group.log, group.replica)
+    this.#takeDown(host, absorption === null ? 'was removed from its group' : 'is a part of another one')
+    this.#erase({ ...this.#boundsOf(host), id }, host.group.log, encodeGone(host.group.replica, absorption))
+  }
+
+  /** Another store says what became of the range of this replica. */
+  wasAbsorbed(range: string, proof: Absorption): void {
+    const host = this.replica(range)
+    if (host === undefined || this.#arrives(proof.into)) return
+    if (!isNeeded(this.#hosts.values(), this.#boundsOf(host), proof, [host])) this.remove(host, proof)
+  }
+
+  /**
+   * The replica that the left range `by` takes over with `merge`: it has applied all up to the entry that froze it. If not
+   * so far, `by` hears when it has. Null: there is none.
+   */
+  rightOf(by: Hosted, { right, index, term }: MergeCommitEntry): FrozenRange | 'waits' | null {
+    const host = this.#hosts.get(right.id)
+    if (host === undefined) return this.replica(right.id) === undefined && !this.#arrives(right.id) ? null : 'waits'
+    const isFrozen = host.range.merge.frozen?.index === index
+    if (isFrozen && host.settled && host.range.settled) return host.range
+    // All of it is on this disk.
+    host.awaitedBy = by
+    host.group.learnCommitted(index, term)
+    this.wake(host)
+    return 'waits'
+  }
+
+  /** The replica's range became a part of `by` here: its keys stay. */
+  absorb(range: string, by: RangeDescriptor): void {
+    const host = this.#hosts.get(range)!
+    this.#takeDown(host, `is a part of range "${by.id}" now`, false)
+    const gone = encodeGone(host.group.replica, { into: by.id, version: by.epoch.version })
+    this.#context.writeLast(forgetting(host.service, range, host.group.log, gone))
+  }
+
+  /** Its part in a merge has changed, or it leads. */
+  merging(host: RangeHost<Command, Response, Query, Answer, Effect>): void {
+    this.#context.merging(host as never)
   }
 
   /** Forgets all replicas, as if they had never been: what was founded here is given up. */
@@ -243,25 +278,18 @@ export class Service<Command, Response, Query, Answer, Effect>
       return host instanceof NewcomerHost ? { refused: 'it is too old' } : 'needless'
     }
     if (host instanceof RangeHost && !host.settled) return { refused: 'what it has applied is on its way to the disk' }
-    const covering = this.#covering(descriptor, host)
-    if (covering.length > 0) return { refused: 'another replica holds some of its keys' }
+    // What the state holds of others is in it: their replicas are needed no more.
+    const absorbed = absorbedBy(this.#hosts.values(), descriptor, [host])
+    if (this.#covering(descriptor, [host, ...absorbed]).length > 0) {
+      return { refused: 'another replica holds some of its keys' }
+    }
+    if (!absorbed.every(({ settled }) => settled)) return { refused: 'what another one has applied is on its way' }
     this.#takeDown(host, 'is being replaced by a snapshot')
+    const proof = { into: descriptor.id, version: descriptor.epoch.version }
+    for (const each of absorbed) this.remove(each, proof)
     const { log } = host.group
-    const hardState = { ...log.hardState, commit: 0 }
-    const first = log.restart(0, 0, hardState)
-    const state = { hardState: { ...hardState, commit: snapshot.index }, compacted: snapshot }
-    const receiver = new SnapshotReceiver({
-      ...{ offer, limits: SNAPSHOT_LIMITS, checksum: crc32, nowMs: this.#context.monotonic() },
-      boundaries: this.#emptied(host, descriptor),
-      firstWrites: [
-        ...first.map((write): FamilyWrite => ({ family: 'raft', write })),
-        newcomerRecord(descriptor, to, snapshot),
-      ],
-      lastWrites: [
-        { family: 'raft', write: { type: 'put', key: stateKey(descriptor.id), value: encodeState(state) } },
-        { family: 'meta', write: { type: 'delete', key: newcomerKey(descriptor.service, descriptor.id) } },
-      ],
-    })
+    const boundaries = this.#emptied(host, descriptor)
+    const receiver = receiverOf(offer, log, boundaries, this.#context.monotonic())
     return {
       receiver,
       ended: (outcome) => {
@@ -290,7 +318,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     const error =
       this.#context.refusal() ??
       this.#lackOfSpace(batch.commands) ??
-      (host === undefined ? this.#notFound(`"${batch.range}"`) : host.enqueue(batch, answer))
+      (host === undefined ? this.#notFound(`"${batch.range}"`, batch.keys[0]) : host.enqueue(batch, answer))
     if (error === null) this.#context.wake(host!)
     else this.#context.schedule(() => answer(error, []))
   }
@@ -309,7 +337,8 @@ export class Service<Command, Response, Query, Answer, Effect>
 
   #query(request: QueryRequest<Query>, answer: QueryAnswer<Answer>): void {
     const host = this.#hosts.get(request.range)
-    const refusal = this.#context.refusal() ?? (host === undefined ? this.#notFound(`"${request.range}"`) : null)
+    const refusal =
+      this.#context.refusal() ?? (host === undefined ? this.#notFound(`"${request.range}"`, request.key) : null)
     if (refusal !== null) return answer(refusal, null)
     const run = (error: BrokerError | null) => {
       if (error !== null) answer(error, null)
@@ -324,7 +353,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     request: QueryRequest<Query>,
     answer: QueryAnswer<Answer>,
   ): void {
-    const error = range.checkQuery(request.epochVersion, request.key)
+    const error = range.checkQuery(request.epochVersion, request.key, request.linearizable)
     // A halted range still shows what it had applied to those who ask for no more.
     if (error !== null && (error.code !== 'RANGE_HALTED' || request.linearizable)) return answer(error, null)
     traffic.queries++
@@ -344,7 +373,10 @@ export class Service<Command, Response, Query, Answer, Effect>
     assert(!this.#hosts.has(id), `Range "${id}" is here once`)
     const landed = engineReader(engine, service)
     const range = new Range(
-      { coprocessor: this.coprocessor, descriptor, applied, landed, codec, limits: streamLimits },
+      {
+        ...{ coprocessor: this.coprocessor, descriptor, applied, landed, codec, limits: streamLimits },
+        merge: storedMerge(engine, descriptor),
+      },
       streams,
     )
     if (streams === undefined) loadStreams(engine, range)
@@ -388,35 +420,35 @@ export class Service<Command, Response, Query, Answer, Effect>
   }
 
   /** Nothing of the replica is left, but that its number is `gone`. */
-  #erase({ id, start: from, end: to }: Bounds & { id: string }, log: RangeLog, gone: ReplicaId | null): void {
+  #erase({ id, start: from, end: to }: Bounds & { id: string }, log: RangeLog, gone: Uint8Array | null): void {
     const writes: FamilyWrite[] = []
     const bounds = { start: from, end: to }
     // Another replica may hold some of its keys by now: a child of a split, or who came after a merge.
     for (const { start = FIRST_KEY, end = LATE_KEY } of subtract(bounds, this.#covering(bounds))) {
       writes.push({ family: this.coprocessor.service, write: { type: 'deleteRange', start, end } })
     }
-    const records = recordsPrefix(this.coprocessor.service, id)
-    writes.push({ family: 'meta', write: { type: 'deleteRange', start: records, end: afterPrefix(records)! } })
-    for (const write of log.remove()) writes.push({ family: 'raft', write })
-    if (gone !== null) {
-      writes.push({ family: 'raft', write: { type: 'put', key: goneKey(id), value: encodeGone(gone) } })
-    }
-    this.#context.writeLast(writes)
+    this.#context.writeLast([...writes, ...forgetting(this.coprocessor.service, id, log, gone)])
   }
 
   /** Nobody hears of this replica any more. */
-  #takeDown(host: Hosted, why: string): void {
+  #takeDown(host: Hosted, why: string, tells = true): void {
     this.#context.cancelSnapshots(host, `the replica ${why}`)
     host.abort(new BrokerError('REPLICA_GONE', `The replica of range "${host.id}" on this store ${why}`))
-    if (this.#hosts.delete(host.id) && host instanceof RangeHost) this.observer.closed(host.descriptor)
+    const wasOpen = this.#hosts.delete(host.id)
+    if (wasOpen && tells && host instanceof RangeHost) this.observer.closed(host.descriptor)
     this.#newcomers.delete(host.id)
+  }
+
+  #arrives(range: string): boolean {
+    for (const { id } of this.#context.arriving()) if (id === range) return true
+    return false
   }
 
   /** What is to be emptied before a state comes: what the replica had, or what an earlier try has left behind. */
   #emptied(host: Hosted, descriptor: RangeDescriptor): Bounds[] {
     if (host instanceof RangeHost) return [this.#boundsOf(host)]
     const marker = findMarker(this.#context.engine, descriptor.service, descriptor.id)
-    const covering = this.#covering(FULL, host)
+    const covering = this.#covering(FULL, [host])
     return (marker?.boundaries ?? []).flatMap((each) => subtract(each, covering)).slice(0, BOUNDARIES_KEPT_MAX)
   }
 
@@ -426,14 +458,12 @@ export class Service<Command, Response, Query, Answer, Effect>
   }
 
   /** What other replicas here hold of these keys, or are being given. */
-  #covering(bounds: Bounds, but: Hosted | null = null): Bounds[] {
+  #covering(bounds: Bounds, but: readonly Hosted[] = []): Bounds[] {
     const covering: Bounds[] = []
-    for (const host of this.#hosts.values()) {
-      if (host !== but && overlaps(host.range.latest, bounds)) covering.push(host.range.latest)
-      // A split that is not on disk yet still has keys of its child.
-      if (host !== but && host.descriptor !== host.range.latest && overlaps(host.descriptor, bounds)) {
-        covering.push(host.descriptor)
-      }
+    for (const host of holdersOf(this.#hosts.values(), bounds)) {
+      if (but.includes(host)) continue
+      covering.push(host.range.latest)
+      if (host.descriptor !== host.range.latest) covering.push(host.descriptor)
     }
     for (const arriving of this.#context.arriving()) {
       if (arriving.service === this.coprocessor.service && overlaps(arriving, bounds)) covering.push(arriving)
@@ -461,7 +491,10 @@ export class Service<Command, Response, Query, Answer, Effect>
     return new BrokerError('OVERLOADED', pressure.message, { hint: GROWTH_REFUSED })
   }
 
-  #notFound(which: string): BrokerError {
-    return new BrokerError('RANGE_NOT_FOUND', `Store "${this.#context.storeId}" has no range ${which}`)
+  /** `key`: it may be another range's by now. */
+  #notFound(which: string, key: Uint8Array = FIRST_KEY): BrokerError {
+    const descriptors = this.landscape().filter((each) => within(key, each))
+    const hint = descriptors.length === 0 ? null : { descriptors }
+    return new BrokerError('RANGE_NOT_FOUND', `Store "${this.#context.storeId}" has no range ${which}`, { hint })
   }
 }

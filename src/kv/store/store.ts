@@ -11,28 +11,25 @@ import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocess
 import type { FamilyWrite } from '../snapshot/index.ts'
 import { ANSWERS } from './answers.ts'
 import { Correspondence } from './correspondence.ts'
-import { DOUBT_MS, Doubt } from './doubt.ts'
+import { Doubt } from './doubt.ts'
 import { DueTimer } from './due-timer.ts'
 import { collectStore, type RangeStats, statsOf } from './figures.ts'
 import { type Gathered, hasWrites, inFamilies, nothingGathered } from './gathered.ts'
+import { GroupTime } from './group-time.ts'
 import type { Hosted } from './hosted.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
+import { MergeLoop } from './merge-loop.ts'
 import type { ServeOptions, StoreOptions } from './options.ts'
 import type { Packet } from './packet.ts'
 import { memberChanges, type ReplicaChange } from './replica-change.ts'
 import { Service } from './service.ts'
-import { Snapshots } from './snapshots.ts'
+import { SNAPSHOT_BYTES_PER_SECOND, Snapshots } from './snapshots.ts'
 import { SpaceWatch } from './space-watch.ts'
-import type { Beginning } from './stored.ts'
+import { type Beginning, storedGone } from './stored.ts'
 
 export type { ServeOptions, StoreOptions } from './options.ts'
 
 type AnyService = Service<never, unknown, never, unknown, unknown>
-
-/** Bandwidth of all snapshots that are sent. */
-const SNAPSHOT_BYTES_PER_SECOND = 64 * 1024 * 1024
-/** Raft's unit of time. */
-const TICK_MS = 100
 
 /**
  * The ranges of one node, all services: one loop.
@@ -59,10 +56,9 @@ export class Store implements MetricSource {
   #gathered: Gathered = nothingGathered()
   readonly #others: Correspondence
   readonly #snapshots: Snapshots
+  readonly #merges: MergeLoop
   #stopPump: (() => void) | null = null
-  #stopDoubt: (() => void) | null = null
-  readonly #doubt: Doubt
-  #stopTicks: (() => void) | null = null
+  readonly #time: GroupTime
   #scheduled = false
   #writing = false
   #state: 'open' | 'closing' | 'closed' | 'failed' = 'open'
@@ -95,13 +91,26 @@ export class Store implements MetricSource {
     this.#others = new Correspondence({
       snapshots: this.#snapshots,
       send: options.send ?? (() => {}),
-      replica: (range) => this.#replicaOf(range),
+      replica: (range) => this.#serviceOf(range)?.replica(range),
       informed: (range) => this.#hostOf(range),
       wake: (host) => this.#wake(host),
       meet: (descriptor) => this.#services.get(descriptor.service)?.meet(descriptor),
       remove: (host) => this.#services.get(host.service)?.remove(host),
+      absorption: (range) => storedGone(this.#engine, range)?.absorption ?? null,
+      absorbed: (range, proof) => this.#serviceOf(range)?.wasAbsorbed(range, proof),
+      merge: (from, packet) => this.#merges.take(from, packet),
     })
-    this.#doubt = new Doubt({ storeId: options.storeId, send: (store, packet) => this.#others.send(store, packet) })
+    this.#merges = new MergeLoop({
+      ...{ storeId: options.storeId, clock: options.clock, host: (range) => this.#hostOf(range) },
+      send: (store, packet) => this.#others.send(store, packet),
+      isAbsorbed: (range) => (storedGone(this.#engine, range)?.absorption ?? null) !== null,
+      schedule: () => this.#schedule(),
+    })
+    const doubt = new Doubt({ storeId: options.storeId, send: (store, packet) => this.#others.send(store, packet) })
+    this.#time = new GroupTime({
+      ...{ clock: options.clock, replicas: () => this.#replicas(), wake: (host) => this.#wake(host), doubt },
+      flush: () => this.#others.flush(),
+    })
     this.#space = new SpaceWatch(options)
   }
 
@@ -157,6 +166,7 @@ export class Store implements MetricSource {
       codec: this.#engine.persistent ? ANSWERS : null,
       decodeAlways: this.#options.decodeAlways ?? false,
       now: () => this.#clock.now(),
+      merging: (host) => this.#merges.watch(host),
       wake: (host) => this.#wake(host),
       schedule: (callback) => this.#call(callback),
       refusal: () => this.#refusal(),
@@ -198,6 +208,22 @@ export class Store implements MetricSource {
       const error = this.#refusal() ?? (found === undefined ? this.#unknown(service) : null)
       if (error !== null) reject(error)
       else found!.split(key, child, (failure) => (failure === null ? resolve() : reject(failure)))
+    })
+  }
+
+  /**
+   * Makes the right neighbour a part of the range `left`, which this store must lead; the same stores must hold both. No
+   * data moves. Settled when that is applied, or given up: CONFLICT says why. After a loss of leadership another store
+   * brings it to its end.
+   */
+  merge(left: string, right: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const error = this.#refusal()
+      const host = this.#hostOf(left)
+      const neighbour = this.#hostOf(right)
+      if (error !== null) reject(error)
+      else if (host === undefined || neighbour === undefined) reject(this.#unknown(host === undefined ? left : right))
+      else host.merger.begin(neighbour.range.latest, (failure) => (failure === null ? resolve() : reject(failure)))
     })
   }
 
@@ -357,8 +383,7 @@ export class Store implements MetricSource {
     if (host.halted !== null && !wasHalted) {
       this.#options.log.error({ range: host.id, reason: host.halted }, 'A range is halted')
     }
-    if (!host.group.alone && !host.group.quiescent) this.#startTicks()
-    if (!host.group.alone) this.#startDoubt()
+    if (this.#state !== 'closed') this.#time.start(host)
   }
 
   #pump(): void {
@@ -440,18 +465,18 @@ export class Store implements MetricSource {
     }
   }
 
-  /** One timer for the timed work of all ranges. */
   #setDueTimer(): void {
     let next = Number.POSITIVE_INFINITY
     for (const service of this.#services.values()) for (const host of service.hosts) next = Math.min(next, host.dueMs)
     if (this.#state === 'open') this.#due.set(next)
   }
 
-  #replicaOf(range: string): Hosted | undefined {
-    for (const service of this.#services.values()) {
-      const host = service.replica(range)
-      if (host !== undefined) return host
-    }
+  *#replicas(): Iterable<Hosted> {
+    for (const service of this.#services.values()) yield* service.replicas()
+  }
+
+  #serviceOf(range: string): AnyService | undefined {
+    for (const service of this.#services.values()) if (service.replica(range) !== undefined) return service
     return undefined
   }
 
@@ -463,37 +488,11 @@ export class Store implements MetricSource {
     return undefined
   }
 
-  /** Time for the groups: none passes for who is alone, or sleeps. */
-  #startTicks(): void {
-    if (this.#stopTicks !== null || this.#state === 'closed') return
-    this.#stopTicks = this.#clock.after(TICK_MS, () => {
-      this.#stopTicks = null
-      for (const service of this.#services.values()) {
-        for (const host of service.replicas()) {
-          if (host.group.alone || host.group.quiescent) continue
-          host.group.step({ type: 'tick' })
-          this.#wake(host)
-        }
-      }
-    })
-  }
-
-  #startDoubt(): void {
-    if (this.#stopDoubt !== null || this.#state === 'closed') return
-    this.#stopDoubt = this.#clock.after(DOUBT_MS, () => {
-      this.#stopDoubt = null
-      let any = false
-      for (const service of this.#services.values()) if (this.#doubt.ask(service.replicas())) any = true
-      this.#others.flush()
-      if (any) this.#startDoubt()
-    })
-  }
-
   #stopTimers(): void {
-    this.#stopDoubt?.()
+    this.#time.stop()
     this.#due.stop()
     this.#space.stop()
-    this.#stopTicks?.()
     this.#stopPump?.()
+    this.#merges.stop()
   }
 }

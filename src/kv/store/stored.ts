@@ -3,6 +3,7 @@ import { compareBytes } from '../engine/bytes.ts'
 import type { Engine, Write } from '../engine/engine.ts'
 import type { ConfState } from '../raft/index.ts'
 import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
+import { decodeMergeState, type MergeState, NO_MERGE } from '../range/merge.ts'
 import { FIRST_INDEX, type RangeChild } from '../range/range.ts'
 import {
   afterPrefix,
@@ -15,13 +16,14 @@ import {
   descriptorKey,
   encodeApplied,
   encodeDescriptor,
+  mergeKey,
   recordOf,
   servicePrefix,
   streamOf,
 } from '../range/schema.ts'
 import type { Streams } from '../range/streams.ts'
 import { findMarker } from '../snapshot/index.ts'
-import { decodeConfig, decodeNewcomer, type NewcomerRecord } from './raft-schema.ts'
+import { decodeConfig, decodeGone, decodeNewcomer, type Gone, goneKey, type NewcomerRecord } from './raft-schema.ts'
 import { configOf, RangeLog } from './range-log.ts'
 
 /** Term of the state that a range begins with. */
@@ -71,6 +73,18 @@ export function loadRange(engine: Engine, service: ServiceName, id: string): Sto
   const log = RangeLog.open(engine, id)
   assert(log !== null, `Range "${id}" has a log`)
   return { descriptor, applied: storedApplied(engine, descriptor), log }
+}
+
+/** What is known of a replica that was here and is gone for ever. */
+export function storedGone(engine: Engine, range: string): Gone | null {
+  const stored = engine.get('raft', goneKey(range))
+  return stored === undefined ? null : decodeGone(stored)
+}
+
+/** The range's part in a merge. */
+export function storedMerge(engine: Engine, { service, id }: RangeDescriptor): MergeState {
+  const stored = engine.get('meta', mergeKey(service, id))
+  return stored === undefined ? NO_MERGE : decodeMergeState(stored)
 }
 
 /** The group's configuration, and the first number that no replica has had. */

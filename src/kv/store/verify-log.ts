@@ -45,7 +45,7 @@ export function verifyLogs(
     const index = indexOf(key)
     if (index === null) {
       if (Buffer.compare(key, goneKey(range)) === 0) {
-        log.gone = decodeGone(value)
+        log.gone = decodeGone(value).replica
         return
       }
       demand(Buffer.compare(key, stateKey(range)) === 0, 'It is of no kind that a log has')

@@ -2,6 +2,7 @@ import { compareBytes } from '../engine/bytes.ts'
 import type { Bounds, Engine } from '../engine/engine.ts'
 import { BoundedReader, engineReader } from '../range/boundary.ts'
 import type { RangeDescriptor, Reader, ServiceName } from '../range/coprocessor.ts'
+import { decodeMergeState } from '../range/merge.ts'
 import {
   type AppliedState,
   answersOf,
@@ -101,6 +102,9 @@ function readRecord(record: RangeRecords, key: Uint8Array, value: Uint8Array, ki
       return
     case 'c':
       verifyConfig(value)
+      return
+    case 'm':
+      decodeMergeState(value)
       return
     case 'n':
       decodeNewcomer(value)

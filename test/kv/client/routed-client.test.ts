@@ -282,10 +282,21 @@ describe('splits', () => {
     await flush()
     const batches = look()
     expect(batches.map((each) => each.shape).toSorted()).toEqual(
-      ['r1[1>2] a1', 'r1[2>4] a2', 'r1[4>6] a3', 'r2[1>3] z1', 'r2[3>5] z2 z3'].toSorted(),
+      ['r1[1>2] a1', 'r1[2>4] a2', 'r1[4>6] a3', 'r2[1>3] z1', 'r2[3>5] z2'].toSorted(),
     )
     expect(batches.map((each) => each.batch.run.answered)).toEqual([1, 1, 1, 1, 1])
+    // What the other side is sent is not given up: after a merge it may come here.
+    const apart = new Map(batches.map((each) => [each.shape, each.batch.run.apart]))
+    expect(apart.get('r1[1>2] a1')).toBe(undefined)
+    expect(apart.get('r1[2>4] a2')).toEqual([[3, 3]])
+    expect(apart.get('r2[1>3] z1')).toEqual([[2, 2]])
     for (const each of batches) each.ok()
+    // What is new on a side that calls were moved to waits for them, and has numbers of its own.
+    await flush()
+    const [late] = look()
+    expect(late!.shape).toBe('r2[0>1] z3')
+    expect(late!.batch.run.stream).not.toBe(batches[0]!.batch.run.stream)
+    late!.ok()
     expect(done.filter((each) => each.startsWith('z'))).toEqual(['z1:ok', 'z2:ok', 'z3:ok'])
     expect(done.filter((each) => each.startsWith('a'))).toEqual(['a1:ok', 'a2:ok', 'a3:ok'])
   })

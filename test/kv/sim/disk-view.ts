@@ -118,7 +118,7 @@ export class DiskView {
       range.compacted = compacted
       range.last = Math.max(range.last, compacted.index)
       if (range.terms.size === 0) range.last = compacted.index
-    } else if (write.type === 'put') range.gone = decodeGone(write.value)
+    } else if (write.type === 'put') range.gone = decodeGone(write.value).replica
   }
 
   #of(name: string): DiskRange {
