@@ -5,11 +5,12 @@ import { bytesCodec, CHANNEL, type MessageChannel, type Peers } from '../../rpc/
 import { decodeMessages, encodeMessages } from './message.ts'
 import { ClientRegistry, REGISTRY, type RegistryOptions, TICK_MS } from './registry.ts'
 
+/** Beside heartbeats: a CONNECT must not wait behind deliveries to a slow node, and a break is noticed within 3 s. */
 const CLIENTS: MessageChannel<Uint8Array> = {
   type: 'message',
   number: CHANNEL.clients,
   name: 'clients',
-  kind: 'deliveries',
+  kind: 'raft',
   message: bytesCodec,
 }
 

@@ -12,7 +12,14 @@ import { Wires } from '../../sim/wires.ts'
 import { World } from '../../sim/world.ts'
 
 const TENANT = 't' as TenantId
-const LINK = { ...LINK_OPTIONS.deliveries, keepaliveMs: 500, silenceMsMax: 1_500, backoffMsMin: 10, backoffMsMax: 200 }
+const LINK = {
+  ...LINK_OPTIONS.deliveries,
+  keepaliveMs: 500,
+  silenceMsMax: 1_500,
+  handshakeMsMax: 1_000,
+  backoffMsMin: 10,
+  backoffMsMax: 200,
+}
 
 /** A connection that gives its session up some time after it was told. */
 class FakeConnection {
@@ -130,7 +137,7 @@ test('what nobody can read is counted', async () => {
     type: 'message',
     number: CHANNEL.clients,
     name: 'clients',
-    kind: 'deliveries',
+    kind: 'raft',
     message: bytesCodec,
   } as const
   nodes[0]!.peers.send(nodes[1]!.name, raw, Buffer.from('nonsense'))
