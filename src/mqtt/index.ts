@@ -1,6 +1,8 @@
 export { SessionRoutes } from './connection/session-routes.ts'
 export type { MqttOptions, MqttParts } from './contract.ts'
+export { Deliveries, type DeliveriesOptions } from './delivery/index.ts'
 export type { ListenerOptions } from './listener/index.ts'
+export { Clients, type ClientsOptions } from './registry/index.ts'
 export { LocalTable } from './routing/local-table.ts'
 export { Router } from './routing/router.ts'
 export { checkMqttOptions, MqttServer } from './server.ts'
