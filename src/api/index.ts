@@ -7,6 +7,9 @@ import type { Logger } from '../base/logging.ts'
 import type { MetricSource } from '../base/metrics.ts'
 import { EventLoopDelay } from './event-loop.ts'
 import { Exposition } from './metrics.ts'
+import { type ApiRoute, addRoutes } from './routes.ts'
+
+export type { ApiRequest, ApiRoute } from './routes.ts'
 
 export interface ApiOptions {
   host: string
@@ -24,6 +27,8 @@ export interface ApiOptions {
   member(id: string): Promise<object | null>
   /** What /api/v1/services answers: instances by service. */
   services(): object
+  /** Whatever else there is below /api/v1. */
+  routes: readonly ApiRoute[]
   metrics: readonly MetricSource[]
 }
 
@@ -85,6 +90,7 @@ function createServer(options: ApiOptions, exposition: Exposition): FastifyInsta
     }
   })
   server.get('/api/v1/services', () => options.services())
+  addRoutes(server, options.routes)
   return server
 }
 

@@ -10,7 +10,9 @@ import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
 import { endAfterDiskFailure, openEngine } from './engine.ts'
 import { mqttOptions } from './options.ts'
+import { openDesk } from './ranges/desk.ts'
 import { RangeNode } from './ranges/range-node.ts'
+import { rangeRoutes } from './ranges/routes.ts'
 import type { Replication } from './ranges/rules.ts'
 import { startServices } from './services.ts'
 import { hasStoredData } from './user-data.ts'
@@ -95,7 +97,8 @@ async function build(
     ...{ cluster: cluster.summary(), listeners, health: health() },
   })
   cluster.control.serve(status)
-  const api = await startApi({ ...config.api, log, health, status, ...cluster.views, metrics })
+  const routes = rangeRoutes(openDesk(cluster, ranges, clock))
+  const api = await startApi({ ...config.api, log, health, status, ...cluster.views, routes, metrics })
   stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })
   cluster.announce(false)

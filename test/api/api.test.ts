@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { type Api, startApi } from '../../src/api/index.ts'
-import { BrokerError } from '../../src/base/errors.ts'
+import { type Api, type ApiRoute, startApi } from '../../src/api/index.ts'
+import { BrokerError, type ErrorCode } from '../../src/base/errors.ts'
 import type { Health } from '../../src/base/health.ts'
 import type { Logger } from '../../src/base/logging.ts'
 import { Histogram, type MetricSource } from '../../src/base/metrics.ts'
@@ -9,6 +9,7 @@ import { Histogram, type MetricSource } from '../../src/base/metrics.ts'
 const cluster = {
   members: () => ({ members: ['n1'] }),
   services: () => ({ services: {} }),
+  routes: [] as ApiRoute[],
   member: async (id: string) => {
     if (id === 'gone') throw new BrokerError('TIMEOUT', 'Too late')
     return id === 'n1' ? { name: 'n1' } : null
@@ -165,4 +166,39 @@ test('the stop does not wait for idle connections', async () => {
   expect(performance.now() - startedMs).toBeLessThan(1000)
   await expect(get('/healthz')).rejects.toThrow()
   api = null
+})
+
+test('other routes: what they answer, and the status that fits a failure', async () => {
+  const fail = (code: ErrorCode) => () => {
+    throw new BrokerError(code, `It is ${code}`)
+  }
+  const routes: ApiRoute[] = [
+    { method: 'GET', path: '/things/:id', answer: ({ params, query }) => ({ id: params.id, q: query.q }) },
+    { method: 'PUT', path: '/things/:id', answer: async ({ body }) => ({ body }) },
+    { method: 'DELETE', path: '/things/:id', answer: ({ body }) => ({ body }) },
+    { method: 'GET', path: '/lost', answer: fail('NOT_FOUND') },
+    { method: 'GET', path: '/wrong', answer: fail('CONFIG_INVALID') },
+    { method: 'GET', path: '/raced', answer: fail('CONFLICT') },
+    { method: 'GET', path: '/later', answer: fail('NO_QUORUM') },
+  ]
+  const { routes: before } = cluster
+  cluster.routes = routes
+  try {
+    await start()
+  } finally {
+    cluster.routes = before
+  }
+  expect(await get('/api/v1/things/a%20b?q=1')).toEqual({ status: 200, body: '{"id":"a b","q":"1"}' })
+  const headers = { 'content-type': 'application/json' }
+  const put = await fetch(`${api!.address}/api/v1/things/x`, { method: 'PUT', headers, body: '{"value":1}' })
+  expect(await put.text()).toBe('{"body":{"value":1}}')
+  const deleted = await fetch(`${api!.address}/api/v1/things/x`, { method: 'DELETE' })
+  expect(await deleted.text()).toBe('{"body":null}')
+  expect((await get('/api/v1/lost')).status).toBe(404)
+  expect(await get('/api/v1/wrong')).toEqual({
+    status: 400,
+    body: '{"error":"It is CONFIG_INVALID","code":"CONFIG_INVALID"}',
+  })
+  expect((await get('/api/v1/raced')).status).toBe(409)
+  expect((await get('/api/v1/later')).status).toBe(503)
 })

@@ -5,9 +5,9 @@ export const EXIT = {
   failed: 1,
   /** A wrong command line or configuration. Nothing was done. */
   usage: 2,
-  /** `stop`, `status` and `members`: no node runs on the data folder. */
+  /** No node runs on the data folder that is asked. */
   notRunning: 3,
-  /** `status`: the node runs and is not ready; `members`: it is in no cluster yet. */
+  /** `status`: the node runs and is not ready; `members`: it is in no cluster yet; `ranges`: one has no leader. */
   notReady: 4,
 } as const
 

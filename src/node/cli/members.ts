@@ -1,35 +1,22 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Member, MemberList } from '../cluster/roster.ts'
-import { getJson, requireHolder } from './ask.ts'
-import { CommandError, EXIT } from './exit.ts'
-import { type ConfigFlags, loadFlags } from './settings.ts'
+import { askNode } from './ask.ts'
+import { EXIT } from './exit.ts'
+import type { ConfigFlags } from './settings.ts'
+import { formatTable } from './table.ts'
 
-const WATCH_MS = 1_000
+export const WATCH_MS = 1_000
 const ID_LETTERS = 8
-const CLEAR_SCREEN = '\x1b[H\x1b[2J'
+export const CLEAR_SCREEN = '\x1b[H\x1b[2J'
 
 /** Prints the nodes of the cluster, as the node on the data folder sees them; again every second with `watch`. */
 export async function members(flags: ConfigFlags & { json?: boolean; watch?: boolean }): Promise<number> {
-  const { config } = loadFlags(flags)
   for (;;) {
-    const list = await askMembers(config.node.data, config.api.token)
+    const list = await askNode<MemberList>(flags, { to: 'list its members', path: '/members' })
     const clear = flags.watch && process.stdout.isTTY ? CLEAR_SCREEN : ''
     process.stdout.write(clear + (flags.json ? `${JSON.stringify(list, null, 2)}\n` : formatMembers(list, Date.now())))
     if (!flags.watch) return list.cluster.id === null ? EXIT.notReady : EXIT.ok
     await delay(WATCH_MS)
-  }
-}
-
-async function askMembers(data: string, token: string | null): Promise<MemberList> {
-  const { pid, api } = requireHolder(data)
-  const cannot = `Cannot ask process ${pid} for its members`
-  if (api === '') throw new CommandError(EXIT.failed, `${cannot}: it is still starting`)
-  try {
-    return (await getJson(`${api}/api/v1/members`, token)) as MemberList
-  } catch (error) {
-    const { message, cause } = error as Error
-    const reason = cause instanceof Error ? `${message} (${cause.message})` : message
-    throw new CommandError(EXIT.failed, `${cannot} at ${api}: ${reason}`, { cause: error })
   }
 }
 
@@ -50,13 +37,6 @@ function row(member: Member, nowMs: number): string[] {
     ...[`${name}${self ? '*' : ''}`, id.slice(0, ID_LETTERS), state, age, address, rpc ?? '-'],
     ...[version, zone ?? '-', roles.join(','), String(incarnation)],
   ]
-}
-
-/** Columns as wide as their longest cell. */
-function formatTable(rows: readonly string[][]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)))
-  const lines = rows.map((cells) => cells.map((cell, column) => cell.padEnd(widths[column]!)).join('  '))
-  return lines.map((line) => `${line.trimEnd()}\n`).join('')
 }
 
 /** The largest two units: `3d4h`, `2m10s`, `7s`. */

@@ -1,9 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { exampleFile, jsonSchema, printConfig } from '../config/index.ts'
 import { check } from './check.ts'
+import { collect, examples, withConfig } from './command-parts.ts'
 import { status, stop } from './control.ts'
 import { startDaemon } from './daemon.ts'
 import { members } from './members.ts'
+import { addOperating } from './operating.ts'
 import { passwd } from './passwd.ts'
 import { type ConfigFlags, loadFlags } from './settings.ts'
 import { start } from './start.ts'
@@ -14,8 +16,8 @@ Exit codes:
   0  done
   1  failed: a taken port, an unwritable folder, a stop that took too long; check: damage was found
   2  wrong command line or configuration; nothing was done
-  3  stop, status, members: no node runs on the data folder
-  4  status: the node runs and is not ready; members: it is in no cluster yet`
+  3  no node runs on the data folder that is asked
+  4  status: the node runs and is not ready; members: it is in no cluster yet; ranges: one has no leader`
 
 /** The command line. `finish` receives the exit code of the command that ran. */
 export function createProgram(finish: (exitCode: number) => void): Command {
@@ -30,6 +32,7 @@ export function createProgram(finish: (exitCode: number) => void): Command {
   addStart(program, finish)
   addControl(program, finish)
   addMembers(program, finish)
+  addOperating(program, finish)
   addCheck(program, finish)
   addPasswd(program, finish)
   addConfig(program, finish)
@@ -145,23 +148,8 @@ function addConfig(program: Command, finish: (exitCode: number) => void): void {
   })
 }
 
-function collect(value: string, previous: string[] = []): string[] {
-  return [...previous, value]
-}
-
-function withConfig(command: Command): Command {
-  return command
-    .addOption(new Option('-c, --config <file>', 'configuration file (also FLOCKMQ_CONFIG)'))
-    .addOption(new Option('--set <key=value>', 'set one key; may be repeated').argParser(collect))
-    .option('--data <folder>', 'data folder, the same as --set node.data=FOLDER')
-}
-
 function positiveInteger(text: string): number {
   const value = Number(text)
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be an integer from 1.')
   return value
-}
-
-function examples(...lines: string[]): string {
-  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { BrokerError } from '../../../src/base/errors.ts'
+import { BrokerError } from '../../../src/base/errors.ts'
 import type { HostId } from '../../../src/base/ids.ts'
 import { Control } from '../../../src/node/cluster/control.ts'
 import type { AnswerCallback, IncomingCall, Peers, RequestHandler } from '../../../src/rpc/index.ts'
@@ -41,4 +41,22 @@ test.each([[{ ask: 'the moon' }], [{}], [null]])('a question that it does not kn
     refused = error
   })
   expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT' })
+})
+
+test('other questions have their own answer; what goes wrong there is told', async () => {
+  const { control } = world()
+  control.serve(() => ({}))
+  control.handle('sum', ({ a, b }) => ({ sum: Number(a) + Number(b) }))
+  control.handle('refuse', async () => {
+    throw new BrokerError('NOT_LEADER', 'No')
+  })
+  control.handle('break', () => {
+    throw new TypeError('Oh')
+  })
+  const node = 'n1' as HostId
+  expect(await control.ask(node, { ask: 'sum', a: 1, b: 2 })).toEqual({ sum: 3 })
+  await expect(control.ask(node, { ask: 'refuse' })).rejects.toMatchObject({ code: 'NOT_LEADER', message: 'No' })
+  await expect(control.ask(node, { ask: 'break' })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  control.serve(null)
+  await expect(control.ask(node, { ask: 'sum' })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
 })
