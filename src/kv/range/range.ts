@@ -163,6 +163,11 @@ export class Range<Command, Response, Query, Answer, Effect> {
     return this.#merge
   }
 
+  /** Nothing is applied or answered any more. */
+  halt(reason: string): void {
+    this.#halted ??= reason
+  }
+
   /** The keys of the boundary as of what is committed; stays the same object, and follows the boundary. */
   get reader(): Reader {
     return this.#visible
@@ -210,11 +215,6 @@ export class Range<Command, Response, Query, Answer, Effect> {
     if (this.#halted !== null || entry.logic > this.#coprocessor.version || this.#merge.frozen !== null) return false
     if (entry.epochVersion !== this.#descriptor.epoch.version) return false
     return typeof applyMerge(this.#descriptor, this.#merge, entry, this.#applied.index + 1) !== 'string'
-  }
-
-  /** Nothing is applied any more. */
-  halt(reason: string): void {
-    this.#halted ??= reason
   }
 
   /**

@@ -17,6 +17,8 @@ import { decodeAnswer, decodeAsk, encodeAnswer, encodeAsk } from './merge-codec.
  *              5 merged        range, into, version
  *              6 merge ask     range, what is asked
  *              7 merge answer  range, what is answered
+ *              8 audit         range index hash
+ *              9 damaged       range replica
  */
 const VERSION = 1
 const KINDS = {
@@ -27,6 +29,8 @@ const KINDS = {
   merged: 5,
   'merge-ask': 6,
   'merge-answer': 7,
+  audit: 8,
+  damaged: 9,
 } as const
 const NAME_BYTES_MAX = 255
 const NO_FRAME = new Uint8Array(0)
@@ -66,6 +70,9 @@ function encodeOther(bytes: FrameBytes, packet: Exclude<Packet, { type: 'raft' }
     else if (packet.type === 'merged') {
       bytes.text(packet.into)
       bytes.varint(packet.version)
+    } else if (packet.type === 'audit') {
+      bytes.varint(packet.index)
+      bytes.varint(packet.hash)
     } else bytes.varint(packet.replica)
   }
 }
@@ -85,6 +92,10 @@ function decodeOther(cursor: FrameCursor): Packet {
       return decodeAsk(cursor, cursor.text(NAME_BYTES_MAX))
     case KINDS['merge-answer']:
       return decodeAnswer(cursor, cursor.text(NAME_BYTES_MAX), readDescriptor)
+    case KINDS.damaged:
+      return { type: 'damaged', range: cursor.text(NAME_BYTES_MAX), replica: cursor.positive() }
+    case KINDS.audit:
+      return { type: 'audit', range: cursor.text(NAME_BYTES_MAX), index: cursor.positive(), hash: cursor.varint() }
     case KINDS.introduction:
       return { type: 'introduction', descriptor: readDescriptor(cursor) }
     case KINDS.snapshot: {

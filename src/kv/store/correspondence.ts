@@ -1,6 +1,7 @@
 import { unreachable } from '../../base/assert.ts'
 import type { Message, ReplicaId } from '../raft/index.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { Expected } from './audit.ts'
 import type { Group } from './group.ts'
 import type { Hosted } from './hosted.ts'
 import type { MergeAnswer, MergeAsk, Packet } from './packet.ts'
@@ -11,6 +12,8 @@ import type { Snapshots } from './snapshots.ts'
 interface Informed {
   readonly group: Group
   readonly range: { readonly latest: RangeDescriptor }
+  readonly halted: string | null
+  readonly expected: Expected
 }
 
 export interface CorrespondenceOptions {
@@ -29,6 +32,10 @@ export interface CorrespondenceOptions {
   /** What a range became a part of, as another store knows. */
   absorbed(range: string, proof: Absorption): void
   merge(from: string, packet: MergeAsk | MergeAnswer): void
+  /** The highest number of a replica that was here and is gone for ever; 0: none was. */
+  erased(range: string): ReplicaId
+  /** Takes the replica of that store out of a group that is led here. */
+  replace(range: string, store: string): void
 }
 
 /**
@@ -73,6 +80,10 @@ export class Correspondence {
       case 'merge-ask':
       case 'merge-answer':
         return this.#options.merge(from, packet)
+      case 'audit':
+        return this.#options.informed(packet.range)?.expected.expect(packet.index, packet.hash)
+      case 'damaged':
+        return this.#replace(from, packet.range, packet.replica)
       case 'snapshot':
         return this.#options.snapshots.receive(from, packet.toSender, packet.message)
       default:
@@ -86,12 +97,21 @@ export class Correspondence {
     const absorption = host === undefined ? this.#options.absorption(range) : null
     if (absorption !== null) return this.send(from, { type: 'merged', range, ...absorption })
     if (host === undefined || host.group.replica < message.to) {
-      return this.send(from, { type: 'stranger', range, replica: message.to })
+      const type = this.#options.erased(range) >= message.to ? 'damaged' : 'stranger'
+      return this.send(from, { type, range, replica: message.to })
     }
     if (host.group.isGone(message.from)) return this.send(from, { type: 'gone', range, replica: message.from })
     host.group.heardFrom(message.from, from)
     host.group.step({ type: 'message', message })
     this.#options.wake(host)
+  }
+
+  /** Only by a leader that is well itself: where all are halted, none is worse than the others. */
+  #replace(from: string, range: string, replica: ReplicaId): void {
+    const host = this.#options.informed(range)
+    if (host === undefined || !host.group.leads || host.halted !== null) return
+    const member = host.range.latest.replicas.some((each) => each.replica === replica && each.store === from)
+    if (member) this.#options.replace(range, from)
   }
 
   /** A replica that is being given its state takes no part until then. */

@@ -7,9 +7,6 @@ export interface DoubtOptions {
   send(store: string, packet: Packet): void
 }
 
-/** How often silent replicas are thought of, in ms. */
-export const DOUBT_MS = 10_000
-
 /**
  * Asks the others whether a replica that nobody talks to is still one of the group. A voter finds out when it campaigns;
  * a learner, or who sleeps or waits for its state, would stay for ever where it missed its removal.

@@ -1,3 +1,4 @@
+import type { HealthReason } from '../../base/health.ts'
 import type { MetricSink } from '../../base/metrics.ts'
 import { type EngineStats, FAMILIES } from '../engine/engine.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
@@ -68,6 +69,17 @@ function lagOf(group: Group, lastIndex: number): Record<string, number | null> {
     if (store !== undefined && id !== group.replica) lag[store] = active ? Math.max(0, lastIndex - match) : null
   }
   return lag
+}
+
+/** What keeps the ranges of a store from serving: too little space, a failed disk, an entry that cannot be applied. */
+export function healthOf(space: Error | null, failure: Error | null, ranges: readonly RangeStats[]): HealthReason[] {
+  const reasons: HealthReason[] = []
+  if (space !== null) reasons.push({ part: 'disk', message: space.message })
+  if (failure !== null) reasons.push({ part: 'store', message: failure.message })
+  for (const { descriptor, halted } of ranges) {
+    if (halted !== null) reasons.push({ part: `range ${descriptor.id}`, message: halted })
+  }
+  return reasons
 }
 
 export function collectStore(

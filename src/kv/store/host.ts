@@ -14,6 +14,7 @@ import { decodeEntry, type Entry, encodeEntry, isMergeCommit } from '../range/en
 import { takesPart } from '../range/merge.ts'
 import type { FrozenRange, MergeProposal, Outcome, Range } from '../range/range.ts'
 import { configKey } from '../range/schema.ts'
+import { Expected } from './audit.ts'
 import type { Gathered } from './gathered.ts'
 import type { Asked, Group } from './group.ts'
 import type { Hosted } from './hosted.ts'
@@ -64,6 +65,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   /** Configurations of the group by the index from which they hold, from the landed one on. */
   #configs: { index: number; config: ConfState }[]
   readonly #reads = new PendingReads()
+  readonly expected: Expected
   readonly #timed: TimedWork<Command>
   readonly #changes: PendingChanges
   /** The group goes on without this replica. */
@@ -83,6 +85,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   ) {
     this.#service = service
     this.range = range
+    this.expected = new Expected(range)
     this.group = group
     this.#limits = limits
     this.#proposals = new Proposals(range, limits)
@@ -450,6 +453,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     if (outcome.merged !== null) this.#service.absorb(outcome.merged.id, this.range.latest)
     if (outcome.merge !== null) this.group.keepAwake(takesPart(outcome.merge))
     this.#unshown.push({ outcome, ...how })
+    this.expected.check()
   }
 
   #showWhatCanBe(gathered: Gathered): void {

@@ -14,6 +14,8 @@ export interface StoreOptions {
   random: Random
   storeId: string
   log: Logger
+  /** The disk has lost writes that were acknowledged: replicas of groups are given up, and made anew. Default false. */
+  lossy?: boolean
   /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
   defer?: (callback: () => void) => void
   /** The disk failed: what is on it is unknown, so the process must end. Default: the store refuses everything. */

@@ -15,6 +15,10 @@ export type Packet =
   | { type: 'merged'; range: string; into: string; version: number }
   | MergeAsk
   | MergeAnswer
+  /** What the sender, who leads, has come to: its rolling hash after that entry. */
+  | { type: 'audit'; range: string; index: number; hash: number }
+  /** That replica of the sender's must be replaced: it is halted, or was given up. */
+  | { type: 'damaged'; range: string; replica: ReplicaId }
   /** In order, or the stream is given up. `toSender`: to the store whose stream it is. */
   | { type: 'snapshot'; service: ServiceName; toSender: boolean; message: SnapshotMessage }
 

@@ -1,5 +1,4 @@
 import { assert } from '../../base/assert.ts'
-import type { Random } from '../../base/clock.ts'
 import { BrokerError } from '../../base/errors.ts'
 import {
   type BatchAnswer,
@@ -10,29 +9,27 @@ import {
   type RangeTransport,
 } from '../client/transport.ts'
 import { overlaps, subtract, within } from '../engine/bytes.ts'
-import type { Bounds, Engine, Write } from '../engine/engine.ts'
-import { type Message, NO_CONFIG, type RaftLimits, type ReplicaId } from '../raft/index.ts'
+import type { Bounds, Write } from '../engine/engine.ts'
+import { type Message, NO_CONFIG, type ReplicaId } from '../raft/index.ts'
 import { engineReader } from '../range/boundary.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../range/coprocessor.ts'
 import type { MergeCommitEntry } from '../range/entry.ts'
 import { type FrozenRange, Range, type RangeChild } from '../range/range.ts'
-import type { AnswerCodec, StreamLimits } from '../range/streams.ts'
 import { emptyRange, type FamilyWrite, FIRST_KEY, findMarker, LATE_KEY, type SnapshotOffer } from '../snapshot/index.ts'
 import { Group } from './group.ts'
 import { RangeHost } from './host.ts'
 import type { Hosted } from './hosted.ts'
-import type { StoreLimits } from './limits.ts'
-import type { MergingHost } from './merge.ts'
 import { NewcomerHost, newcomerRecord } from './newcomer.ts'
 import { absorbedBy, holdersOf, isNeeded } from './overlap.ts'
-import type { Packet } from './packet.ts'
-import { type Absorption, encodeGone, type NewcomerRecord } from './raft-schema.ts'
+import { type Absorption, encodeGone, type Gone, type NewcomerRecord } from './raft-schema.ts'
 import { RangeLog } from './range-log.ts'
+import type { ServiceContext } from './service-context.ts'
 import type { Admission } from './snapshots.ts'
 import {
   type Beginning,
   beginRanges,
   FIRST_TERM,
+  hasOthers,
   loadRange,
   loadRanges,
   loadStreams,
@@ -42,38 +39,6 @@ import {
   storedMerge,
 } from './stored.ts'
 import { forgetting, receiverOf } from './whole-replica.ts'
-
-/** What a service's ranges need of their store. */
-export interface ServiceContext {
-  engine: Engine
-  storeId: string
-  limits: StoreLimits
-  streamLimits: Partial<StreamLimits>
-  raftLimits: Partial<RaftLimits>
-  codec: AnswerCodec | null
-  decodeAlways: boolean
-  random: Random
-  now(): number
-  /** Monotonic ms. */
-  monotonic(): number
-  send(store: string, packet: Packet): void
-  /** The leader at `host` wants a replica to have its state. */
-  requestSnapshot(host: RangeHost<never, never, never, never, never>, to: ReplicaId, store: string): void
-  cancelSnapshots(host: Hosted, reason: string): void
-  /** Keys of ranges that are being installed on this store. */
-  arriving(): Iterable<RangeDescriptor>
-  /** For the next batch, after everything else. */
-  writeLast(writes: readonly FamilyWrite[]): void
-  /** The range may have a merge to bring to its end. */
-  merging(host: MergingHost): void
-  /** This range has something queued. */
-  wake(host: Hosted): void
-  schedule(callback: () => void): void
-  /** Why this store takes nothing any more; null while it does. */
-  refusal(): BrokerError | null
-  /** Why it takes nothing that needs space. */
-  pressure(): BrokerError | null
-}
 
 const FULL: Bounds = {}
 /** Of what earlier tries have left behind; a marker names that many. */
@@ -91,6 +56,8 @@ export class Service<Command, Response, Query, Answer, Effect>
   readonly #context: ServiceContext
   readonly #hosts = new Map<string, RangeHost<Command, Response, Query, Answer, Effect>>()
   readonly #newcomers = new Map<string, NewcomerHost>()
+  /** Since the start: their records may not have landed yet, and whoever comes back under such a number may vote twice. */
+  readonly #gone = new Map<string, Gone>()
 
   constructor(
     coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>,
@@ -135,19 +102,24 @@ export class Service<Command, Response, Query, Answer, Effect>
   open({ splits, stores }: Beginning, meta: Write[], raft: Write[]): void {
     const { engine } = this.#context
     const { service } = this.coprocessor
-    const { ranges, newcomers } = loadRanges(engine, service, meta, raft)
-    if (ranges.length === 0 && newcomers.length === 0) {
-      ranges.push(...beginRanges(engine, service, { splits, stores }, meta, raft))
-    }
+    const { ranges, newcomers, damaged } = loadRanges(engine, service, meta, raft)
+    const begins = ranges.length === 0 && newcomers.length === 0 && damaged.length === 0
+    if (begins) ranges.push(...beginRanges(engine, service, { splits, stores }, meta, raft))
     const { storeId } = this.#context
+    const lossy = this.#context.lossy && !begins
     const isHere = ({ descriptor }: StoredRange) => descriptor.replicas.some(({ store }) => store === storeId)
     for (const each of newcomers) this.#openNewcomer(each)
-    for (const each of ranges) if (isHere(each)) this.#openRange(each)
-    // It applied its own removal, and ended before it was taken away: no number below the next one is its own again.
     for (const each of ranges) {
-      if (!isHere(each))
-        this.#erase(each.descriptor, each.log, encodeGone(storedConfig(engine, each.descriptor).next - 1))
+      // It applied its own removal, and ended before it was taken away: no number below the next one is its own again.
+      if (!isHere(each)) {
+        this.#erase(each.descriptor, each.log, {
+          replica: storedConfig(engine, each.descriptor).next - 1,
+          absorption: null,
+        })
+      } else if (lossy && hasOthers(each.descriptor)) damaged.push({ ...each, reason: 'the disk has lost writes' })
+      else this.#openRange(each)
     }
+    for (const { descriptor, reason } of damaged) this.#giveUp(descriptor, reason)
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
       this.#context.wake(host)
@@ -190,13 +162,18 @@ export class Service<Command, Response, Query, Answer, Effect>
       if (here.group.replica < own.replica) this.remove(here)
       return
     }
-    const gone = storedGone(engine, descriptor.id)
+    const gone = this.gone(descriptor.id)
     if (gone !== null && (gone.absorption !== null || gone.replica >= own.replica)) return
     const proof = { into: descriptor.id, version: descriptor.epoch.version }
     for (const each of absorbedBy(this.#hosts.values(), descriptor, [])) this.remove(each, proof)
     if (this.#covering(descriptor).length > 0) return
     const { log } = RangeLog.begin(engine, descriptor.id, 0, 0)
     this.#addNewcomer(descriptor, own.replica, log, null, false)
+  }
+
+  /** What is known of a replica of `range` that was here and is gone for ever. */
+  gone(range: string): Gone | null {
+    return this.#gone.get(range) ?? storedGone(this.#context.engine, range)
   }
 
   /** The first ranges of a service that has none: what its founder does, once for all stores. */
@@ -218,7 +195,7 @@ export class Service<Command, Response, Query, Answer, Effect>
       return this.wake(host)
     }
     this.#takeDown(host, absorption === null ? 'was removed from its group' : 'is a part of another one')
-    this.#erase({ ...this.#boundsOf(host), id }, host.group.log, encodeGone(host.group.replica, absorption))
+    this.#erase({ ...this.#boundsOf(host), id }, host.group.log, { replica: host.group.replica, absorption })
   }
 
   /** Another store says what became of the range of this replica. */
@@ -248,8 +225,10 @@ export class Service<Command, Response, Query, Answer, Effect>
   absorb(range: string, by: RangeDescriptor): void {
     const host = this.#hosts.get(range)!
     this.#takeDown(host, `is a part of range "${by.id}" now`, false)
-    const gone = encodeGone(host.group.replica, { into: by.id, version: by.epoch.version })
-    this.#context.writeLast(forgetting(host.service, range, host.group.log, gone))
+    const gone = { replica: host.group.replica, absorption: { into: by.id, version: by.epoch.version } }
+    this.#gone.set(range, gone)
+    const record = encodeGone(gone.replica, gone.absorption)
+    this.#context.writeLast(forgetting(host.service, range, host.group.log, record))
   }
 
   /** Its part in a merge has changed, or it leads. */
@@ -419,15 +398,26 @@ export class Service<Command, Response, Query, Answer, Effect>
     this.wake(host)
   }
 
-  /** Nothing of the replica is left, but that its number is `gone`. */
-  #erase({ id, start: from, end: to }: Bounds & { id: string }, log: RangeLog, gone: Uint8Array | null): void {
+  /** What it promised to the others may be lost, so it must not vote: it goes, and they make another one here. */
+  #giveUp(descriptor: RangeDescriptor, reason: string): void {
+    const own = descriptor.replicas.find(({ store }) => store === this.#context.storeId)
+    const message = `Range "${descriptor.id}": the replica here is given up, ${reason}; it is made anew from the others`
+    this.#context.log.error({ range: descriptor.id, reason }, message)
+    const { log } = RangeLog.begin(this.#context.engine, descriptor.id, 0, 0)
+    this.#erase(descriptor, log, { replica: own?.replica ?? 0, absorption: null })
+  }
+
+  /** Nothing of the replica is left, but that its number is gone. */
+  #erase({ id, start: from, end: to }: Bounds & { id: string }, log: RangeLog, gone: Gone | null): void {
+    if (gone !== null) this.#gone.set(id, gone)
     const writes: FamilyWrite[] = []
     const bounds = { start: from, end: to }
     // Another replica may hold some of its keys by now: a child of a split, or who came after a merge.
     for (const { start = FIRST_KEY, end = LATE_KEY } of subtract(bounds, this.#covering(bounds))) {
       writes.push({ family: this.coprocessor.service, write: { type: 'deleteRange', start, end } })
     }
-    this.#context.writeLast([...writes, ...forgetting(this.coprocessor.service, id, log, gone)])
+    const record = gone === null ? null : encodeGone(gone.replica, gone.absorption)
+    this.#context.writeLast([...writes, ...forgetting(this.coprocessor.service, id, log, record)])
   }
 
   /** Nobody hears of this replica any more. */

@@ -40,7 +40,7 @@ export interface SnapshotsOptions {
   admit(offer: SnapshotOffer, from: string): Admission | 'needless' | { refused: string }
   /** There may be something to do. */
   wake(host: Hosted | null): void
-  bytesPerSecond: number
+  bytesPerSecond: number | undefined
   limits?: Partial<SnapshotLimits>
 }
 
@@ -50,6 +50,7 @@ export const SNAPSHOT_BYTES_PER_SECOND = 64 * 1024 * 1024
 const SENDERS_MAX = 2
 /** As many may come in at once: a store that is new is sent all of its ranges. */
 const RECEIVERS_MAX = 4
+const BYTES_PER_SECOND = 64 * 1024 * 1024
 const BURST_BYTES = 1 << 20
 
 interface Outgoing {
@@ -82,7 +83,7 @@ export class Snapshots {
   constructor(options: SnapshotsOptions) {
     this.#options = options
     this.#limits = { ...SNAPSHOT_LIMITS, ...options.limits }
-    this.#bucket = new TokenBucket(options.bytesPerSecond, BURST_BYTES, options.now())
+    this.#bucket = new TokenBucket(options.bytesPerSecond ?? BYTES_PER_SECOND, BURST_BYTES, options.now())
   }
 
   get busy(): boolean {

@@ -4,16 +4,15 @@ import { BrokerError } from '../../base/errors.ts'
 import type { HealthReason } from '../../base/health.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import type { RangeClient } from '../client/client.ts'
-import { RoutedClient } from '../client/routed-client.ts'
 import type { RangeTransport } from '../client/transport.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocessor.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import { ANSWERS } from './answers.ts'
+import { makeClient } from './client.ts'
 import { Correspondence } from './correspondence.ts'
-import { Doubt } from './doubt.ts'
 import { DueTimer } from './due-timer.ts'
-import { collectStore, type RangeStats, statsOf } from './figures.ts'
+import { collectStore, healthOf, type RangeStats, statsOf } from './figures.ts'
 import { type Gathered, hasWrites, inFamilies, nothingGathered } from './gathered.ts'
 import { GroupTime } from './group-time.ts'
 import type { Hosted } from './hosted.ts'
@@ -21,11 +20,12 @@ import { STORE_LIMITS, type StoreLimits } from './limits.ts'
 import { MergeLoop } from './merge-loop.ts'
 import type { ServeOptions, StoreOptions } from './options.ts'
 import type { Packet } from './packet.ts'
+import type { Gone } from './raft-schema.ts'
 import { memberChanges, type ReplicaChange } from './replica-change.ts'
 import { Service } from './service.ts'
-import { SNAPSHOT_BYTES_PER_SECOND, Snapshots } from './snapshots.ts'
+import { Snapshots } from './snapshots.ts'
 import { SpaceWatch } from './space-watch.ts'
-import { type Beginning, storedGone } from './stored.ts'
+import type { Beginning } from './stored.ts'
 
 export type { ServeOptions, StoreOptions } from './options.ts'
 
@@ -86,7 +86,7 @@ export class Store implements MetricSource {
         this.#others.send(store, { type: 'snapshot', service, toSender, message }),
       admit: (offer) => this.#services.get(offer.descriptor.service)?.admit(offer) ?? { refused: 'no such service' },
       wake: (host) => (host === null ? this.#schedule() : this.#wake(host)),
-      bytesPerSecond: options.snapshotBytesPerSecond ?? SNAPSHOT_BYTES_PER_SECOND,
+      bytesPerSecond: options.snapshotBytesPerSecond,
     })
     this.#others = new Correspondence({
       snapshots: this.#snapshots,
@@ -96,19 +96,24 @@ export class Store implements MetricSource {
       wake: (host) => this.#wake(host),
       meet: (descriptor) => this.#services.get(descriptor.service)?.meet(descriptor),
       remove: (host) => this.#services.get(host.service)?.remove(host),
-      absorption: (range) => storedGone(this.#engine, range)?.absorption ?? null,
+      absorption: (range) => this.#goneOf(range)?.absorption ?? null,
       absorbed: (range, proof) => this.#serviceOf(range)?.wasAbsorbed(range, proof),
       merge: (from, packet) => this.#merges.take(from, packet),
+      erased: (range) => this.#goneOf(range)?.replica ?? 0,
+      replace: (range, store) => void this.change(range, [{ store, role: 'none' }]).catch(() => {}),
     })
     this.#merges = new MergeLoop({
       ...{ storeId: options.storeId, clock: options.clock, host: (range) => this.#hostOf(range) },
       send: (store, packet) => this.#others.send(store, packet),
-      isAbsorbed: (range) => (storedGone(this.#engine, range)?.absorption ?? null) !== null,
+      isAbsorbed: (range) => (this.#goneOf(range)?.absorption ?? null) !== null,
       schedule: () => this.#schedule(),
     })
-    const doubt = new Doubt({ storeId: options.storeId, send: (store, packet) => this.#others.send(store, packet) })
     this.#time = new GroupTime({
-      ...{ clock: options.clock, replicas: () => this.#replicas(), wake: (host) => this.#wake(host), doubt },
+      ...{ clock: options.clock, storeId: options.storeId, wake: (host) => this.#wake(host) },
+      replicas: () => this.#each((service) => service.replicas()),
+      hosts: () => this.#each((service) => service.hosts),
+      send: (store, packet) => this.#others.send(store, packet),
+      transfer: (range, store) => void this.transfer(range, store).catch(() => {}),
       flush: () => this.#others.flush(),
     })
     this.#space = new SpaceWatch(options)
@@ -129,16 +134,7 @@ export class Store implements MetricSource {
     transport: RangeTransport<Command, Response, Query, Answer>,
     options: ServeOptions<Command> = {},
   ): RangeClient<Command, Response, Query, Answer> {
-    const { clock, random, log, storeId } = this.#options
-    const client = new RoutedClient<Command, Response, Query, Answer>({
-      ...{ service: coprocessor.service, transport, clock, random, log },
-      // Neither a clock that was set back nor a generator that begins again may name two clients alike.
-      incarnation: `${storeId}/${this.#engine.durable()}-${clock.now()}-${randomName(this.#options.random, 10)}`,
-      commandBytes: options.commandBytes,
-      grows: coprocessor.grows,
-      refuses: (command) => ((coprocessor.grows?.(command) ?? true) ? this.#space.refusal : null),
-      limits: options.clientLimits ?? {},
-    })
+    const client = makeClient(this.#options, coprocessor, transport, options, () => this.#space.refusal)
     this.#clients.push(client as unknown as RangeClient<never, unknown, never, unknown>)
     return client
   }
@@ -164,6 +160,8 @@ export class Store implements MetricSource {
       arriving: () => this.#snapshots.arriving(),
       writeLast: (writes) => this.#writeLast(writes),
       codec: this.#engine.persistent ? ANSWERS : null,
+      log: this.#options.log,
+      lossy: this.#options.lossy ?? false,
       decodeAlways: this.#options.decodeAlways ?? false,
       now: () => this.#clock.now(),
       merging: (host) => this.#merges.watch(host),
@@ -228,9 +226,10 @@ export class Store implements MetricSource {
   }
 
   ranges(): RangeStats[] {
-    const stats: RangeStats[] = []
-    for (const service of this.#services.values()) for (const host of service.hosts) stats.push(statsOf(host))
-    return stats
+    return Array.from(
+      this.#each((service) => service.hosts),
+      (host) => statsOf(host),
+    )
   }
 
   /** It takes nothing that needs space. */
@@ -240,13 +239,7 @@ export class Store implements MetricSource {
 
   /** What keeps ranges from serving. */
   health(): HealthReason[] {
-    const reasons: HealthReason[] = []
-    if (this.#space.refusal !== null) reasons.push({ part: 'disk', message: this.#space.refusal.message })
-    if (this.#failure !== null) reasons.push({ part: 'store', message: this.#failure.message })
-    for (const { descriptor, halted } of this.ranges()) {
-      if (halted !== null) reasons.push({ part: `range ${descriptor.id}`, message: halted })
-    }
-    return reasons
+    return healthOf(this.#space.refusal ?? null, this.#failure, this.ranges())
   }
 
   collect(sink: MetricSink): void {
@@ -453,9 +446,8 @@ export class Store implements MetricSource {
     return this.#state === 'open' ? null : new BrokerError('UNAVAILABLE', `Store "${this.#options.storeId}" is closing`)
   }
 
-  #unknown(service: string): BrokerError {
-    return new BrokerError('RANGE_NOT_FOUND', `Store "${this.#options.storeId}" does not serve "${service}"`)
-  }
+  #unknown = (service: string) =>
+    new BrokerError('RANGE_NOT_FOUND', `Store "${this.#options.storeId}" does not serve "${service}"`)
 
   #wakeDue(nowMs: number): void {
     this.#dueFired = false
@@ -467,23 +459,30 @@ export class Store implements MetricSource {
 
   #setDueTimer(): void {
     let next = Number.POSITIVE_INFINITY
-    for (const service of this.#services.values()) for (const host of service.hosts) next = Math.min(next, host.dueMs)
+    for (const { dueMs } of this.#each((service) => service.hosts)) next = Math.min(next, dueMs)
     if (this.#state === 'open') this.#due.set(next)
   }
 
-  *#replicas(): Iterable<Hosted> {
-    for (const service of this.#services.values()) yield* service.replicas()
+  *#each<Item>(of: (service: AnyService) => Iterable<Item>): Iterable<Item> {
+    for (const service of this.#services.values()) yield* of(service)
   }
 
   #serviceOf(range: string): AnyService | undefined {
-    for (const service of this.#services.values()) if (service.replica(range) !== undefined) return service
-    return undefined
+    return this.#first((service) => (service.replica(range) === undefined ? undefined : service))
   }
 
   #hostOf(range: string) {
+    return this.#first((service) => service.host(range))
+  }
+
+  #goneOf(range: string): Gone | undefined {
+    return this.#first((service) => service.gone(range) ?? undefined)
+  }
+
+  #first<Item>(of: (service: AnyService) => Item | undefined): Item | undefined {
     for (const service of this.#services.values()) {
-      const host = service.host(range)
-      if (host !== undefined) return host
+      const found = of(service)
+      if (found !== undefined) return found
     }
     return undefined
   }

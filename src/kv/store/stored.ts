@@ -38,6 +38,12 @@ export interface Beginning {
 }
 
 /** A range as its disk holds it. */
+/** A replica whose data cannot be trusted. */
+export interface Damaged {
+  descriptor: RangeDescriptor
+  reason: string
+}
+
 export interface StoredRange {
   descriptor: RangeDescriptor
   applied: RangeChild['applied']
@@ -50,21 +56,32 @@ export function loadRanges(
   service: ServiceName,
   meta: Write[],
   raft: Write[],
-): { ranges: StoredRange[]; newcomers: NewcomerRecord[] } {
+): { ranges: StoredRange[]; newcomers: NewcomerRecord[]; damaged: Damaged[] } {
   const prefix = servicePrefix(service)
   const cursor = engine.cursor('meta', { start: prefix, end: afterPrefix(prefix) })
   const ranges: StoredRange[] = []
   const newcomers: NewcomerRecord[] = []
+  const damaged: Damaged[] = []
   while (cursor.next()) {
     const { kind, range: id } = recordOf(cursor.key, service)
     if (kind === 'n') newcomers.push(decodeNewcomer(new Uint8Array(cursor.value)))
     // What is there of a range besides its marker is worth nothing.
     if (kind !== 'd' || findMarker(engine, service, id) !== null) continue
     const descriptor = decodeDescriptor(new Uint8Array(cursor.value))
-    ranges.push(withLog(engine, descriptor, storedApplied(engine, descriptor), meta, raft))
+    try {
+      ranges.push(withLog(engine, descriptor, storedApplied(engine, descriptor), meta, raft))
+    } catch (error) {
+      if (!hasOthers(descriptor)) throw error
+      damaged.push({ descriptor, reason: (error as Error).message })
+    }
   }
   cursor.close()
-  return { ranges, newcomers }
+  return { ranges, newcomers, damaged }
+}
+
+/** Whether a majority may go on without one replica: then it can be given up, and made anew from the others. */
+export function hasOthers({ replicas }: RangeDescriptor): boolean {
+  return replicas.filter(({ role }) => role === 'voter').length > 1
 }
 
 /** One range that is whole on disk. */
