@@ -1,3 +1,4 @@
+import { unreachable } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { HostId } from '../../base/ids.ts'
 import type { Logger } from '../../base/logging.ts'
@@ -252,8 +253,10 @@ function perform(store: Store, { range, service, action }: Proposal): Promise<vo
       return store.transfer(range, action.to)
     case 'split':
       return store.split(service, action.key)
+    case 'merge':
+      return store.merge(range, action.right)
     default:
-      return Promise.reject(new Error('Cannot merge yet'))
+      return unreachable(action)
   }
 }
 
