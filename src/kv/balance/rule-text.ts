@@ -1,6 +1,6 @@
 import { BrokerError } from '../../base/errors.ts'
 import { BALANCERS, type BalancerName } from './contract.ts'
-import { checkRules, RULES, type Rules, SERVICE_RULES, type ServiceRules } from './rules.ts'
+import { checkRules, isEnabled, RULES, type Rules, SERVICE_RULES, type ServiceRules, serviceRules } from './rules.ts'
 
 /** A rule as operators set it and as it is kept: a name such as `services.inbox.voters`, and a text. */
 export type RuleText = readonly [name: string, text: string]
@@ -20,6 +20,25 @@ export function rulesFrom(texts: Iterable<RuleText>): Rules {
   const result = { ...rules, services }
   checkRules(result)
   return result
+}
+
+/** All rules with their texts, each of which {@link rulesFrom} reads back: those of these services too. */
+export function textsFrom(rules: Rules, services: readonly string[]): RuleText[] {
+  const switches = BALANCERS.map((name): RuleText => [`enabled.${name}`, String(isEnabled(rules, name))])
+  const figures = Object.entries(rules).flatMap(([name, value]): RuleText[] =>
+    typeof value === 'number' ? [[name, String(value)]] : [],
+  )
+  const own = services.flatMap((service) =>
+    Object.entries(serviceRules(rules, service)).map(([rule, value]): RuleText => {
+      return [`services.${service}.${rule}`, textOf(value as ServiceRules[keyof ServiceRules])]
+    }),
+  )
+  return [...switches, ...figures, ...own]
+}
+
+function textOf(value: ServiceRules[keyof ServiceRules]): string {
+  if (typeof value === 'number') return String(value)
+  return value.map((item) => (typeof item === 'string' ? item : Buffer.from(item).toString('hex'))).join()
 }
 
 function setRule(rules: Rules, services: Record<string, Partial<ServiceRules>>, name: string, text: string): void {

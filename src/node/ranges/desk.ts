@@ -4,6 +4,7 @@ import { Gather } from './gather.ts'
 import { Names } from './names.ts'
 import type { RangeNode } from './range-node.ts'
 import type { Desk } from './routes.ts'
+import { Steering } from './steering.ts'
 
 /** The operator's side of the ranges, on one node. */
 export function openDesk(cluster: ClusterNode, ranges: RangeNode, clock: Clock): Desk {
@@ -16,5 +17,12 @@ export function openDesk(cluster: ClusterNode, ranges: RangeNode, clock: Clock):
     landscape: () => ranges.keeper.landscape(null),
     rules: () => ranges.rules(),
   })
-  return { gather }
+  const steering = new Steering({
+    ...{ meta: ranges.metaRanges, replication: ranges.replication, names },
+    state: () => ranges.meta.state,
+    rules: () => ranges.rules(),
+    landscape: () => ranges.keeper.landscape(null),
+    now: () => clock.now(),
+  })
+  return { gather, steering }
 }

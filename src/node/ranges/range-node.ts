@@ -127,6 +127,10 @@ export class RangeNode implements MetricSource {
     return this.store.client(coprocessor, transport, options)
   }
 
+  get replication(): Replication {
+    return this.#options.replication
+  }
+
   /** What balancers strive for now. */
   rules(): Rules {
     const { revision } = this.meta.state

@@ -18,14 +18,19 @@ export function rulesOf(replication: Replication, state: MetaState): Rules {
   return rulesFromTexts(replication, textsOf(state))
 }
 
-export function rulesFromTexts(replication: Replication, texts: readonly RuleText[]): Rules {
-  const configured = Object.entries(replication).map(
-    ([service, voters]): RuleText => [`services.${service}.voters`, String(voters)],
-  )
+/** @param replication null: as if no configuration said anything */
+export function rulesFromTexts(replication: Replication | null, texts: readonly RuleText[]): Rules {
+  const configured = replication === null ? [] : configuredTexts(replication)
   // Every node reads the cluster's own records from memory.
   const rules = rulesFrom([...configured, ['services.cluster.learnersOn', 'mqtt'], ...texts])
   checkRules(rules)
   return rules
+}
+
+export function configuredTexts(replication: Replication): RuleText[] {
+  return Object.entries(replication).map(
+    ([service, voters]): RuleText => [`services.${service}.voters`, String(voters)],
+  )
 }
 
 export function textsOf(state: MetaState): RuleText[] {
