@@ -43,7 +43,9 @@ export interface Plan {
   clientDatagrams: boolean
   /** Of a log, beyond what is needed. */
   logBytes: number
-  /** Most of the timers of Raft as shipped, or faster ones. */
+  /** Of entries in one append; one always fits. */
+  appendBytesMax: number
+  /** Elections and sleep come sooner than as shipped. */
   quick: boolean
   /** When all is healed, as many as may stay dead do at first. */
   minorityStaysDead: boolean
@@ -81,14 +83,14 @@ export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
   const stores = given.stores ?? 3 + random.below(5)
   const voters = oneOf(random, stores >= 5 ? [1, 3, 3, 5] : [1, 3, 3])
   const meanMs: Partial<Record<Fault, number>> = {}
-  for (const fault of FAULTS) if (chance(SHARE)) meanMs[fault] = MEANS[fault] * (0.5 + random.float())
+  for (const fault of FAULTS) if (chance(SHARE)) meanMs[fault] = MEANS[fault] * (0.35 + 0.7 * random.float())
   const calmsDown = chance(0.3)
   if (calmsDown) delete meanMs.membership
   return {
     ...{ seed, stores, voters: Math.min(voters, stores) },
     splits: [...LETTERS].slice(1).filter(() => chance(0.35)),
     clients: 2 + random.below(2),
-    durationMs: 7_000 + random.below(8_000),
+    durationMs: 4_000 + random.below(6_000),
     meanMs,
     lossPercent: chance(0.5) ? random.below(8) : 0,
     duplicatePercent: chance(0.5) ? random.below(8) : 0,
@@ -96,6 +98,7 @@ export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
     codec: chance(0.5),
     clientDatagrams: chance(0.4),
     logBytes: oneOf(random, [1_000, 5_000, 20_000, 1 << 20]),
+    appendBytesMax: oneOf(random, [1, 1_000, 1 << 20]),
     quick: chance(0.5),
     minorityStaysDead: calmsDown || chance(0.3),
     ...given,

@@ -23,6 +23,19 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Count
   const { staleReads = false, ...given } = options
   const plan = planOf(seed, given)
   const it = new StoreWorld(plan, staleReads)
+  // What a store throws when a batch has landed is thrown inside of a promise.
+  const others = process.listeners('unhandledRejection')
+  process.removeAllListeners('unhandledRejection')
+  process.on('unhandledRejection', (error) => it.world.fail(error))
+  try {
+    return await live(it, plan)
+  } finally {
+    process.removeAllListeners('unhandledRejection')
+    for (const each of others) process.on('unhandledRejection', each)
+  }
+}
+
+async function live(it: StoreWorld, plan: Plan): Promise<Counts> {
   const faults = new Faults(plan, it)
   await it.world.run(plan.durationMs)
   const dead = faults.minority()

@@ -74,7 +74,10 @@ export class StoreWorld {
       makeObserver: (store) => this.#makeObserver(store),
       store: {
         limits: { logBytesAlone: plan.logBytes, logBytesGroup: plan.logBytes, logBytesMax: plan.logBytes * 4 },
-        raftLimits: plan.quick ? { electionTicks: 10, quiesceTicks: 15 } : {},
+        raftLimits: {
+          appendBytesMax: plan.appendBytesMax,
+          ...(plan.quick ? { electionTicks: 10, quiesceTicks: 15 } : {}),
+        },
         decodeAlways: seed % 2 === 0,
       },
       codec: plan.codec,
