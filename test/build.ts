@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const MAIN = resolve('build/main.js')
+const FLEET = resolve('build/dev/bench/kv/process.js')
 const LOCK = resolve('node_modules/.flockmq-build')
 const LOCK_MS_MAX = 60_000
 
@@ -11,18 +12,27 @@ const LOCK_MS_MAX = 60_000
  * The path of the built command line, built again where a source is newer. Tests that start real processes begin
  * with `await builtMain()`; of several test files only one builds.
  */
-export async function builtMain(): Promise<string> {
+export function builtMain(): Promise<string> {
+  return built(MAIN, 'tsconfig.json', ['src'])
+}
+
+/** The path of a process of the fleet in `bench/kv`, with all that it needs. */
+export function builtFleet(): Promise<string> {
+  return built(FLEET, 'bench/tsconfig.json', ['src', 'bench'])
+}
+
+async function built(program: string, project: string, sources: readonly string[]): Promise<string> {
   while (!takeLock()) await delay(50)
   try {
     // Errors of types are the check's business: the compiler writes its output in spite of them.
-    if (isStale())
-      execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noCheck'], {
+    if (sources.some((folder) => isStale(program, folder)))
+      execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', project, '--noCheck'], {
         stdio: 'inherit',
       })
   } finally {
     rmdirSync(LOCK)
   }
-  return MAIN
+  return program
 }
 
 function takeLock(): boolean {
@@ -36,9 +46,9 @@ function takeLock(): boolean {
   }
 }
 
-function isStale(): boolean {
-  const builtMs = modifiedMs(MAIN)
-  return readdirSync('src', { recursive: true, withFileTypes: true }).some(
+function isStale(program: string, folder: string): boolean {
+  const builtMs = modifiedMs(program)
+  return readdirSync(folder, { recursive: true, withFileTypes: true }).some(
     (entry) => entry.name.endsWith('.ts') && modifiedMs(`${entry.parentPath}/${entry.name}`) > builtMs,
   )
 }

@@ -57,7 +57,7 @@ export function rangesCommands(parent: Command): void {
     .option('--rate <n>', 'mutations a second', number, 2_000)
     .action(async (given: Given) => {
       const { rssMib, figures } = await move(
-        { ...fleetOf({ heap: 256, ...given }), bytes: given.mebibytes * 1_048_576, rate: given.rate },
+        { ...fleetOf({ heap: 256, ...given }), bytes: given.mebibytes * 1_048_576, rate: given.rate, beforeMs: 5_000 },
         say,
       )
       show(figures)

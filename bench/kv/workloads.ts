@@ -119,6 +119,8 @@ export interface MoveOptions extends FleetOptions {
   /** Of the range that moves. */
   bytes: number
   rate: number
+  /** How long the load is measured before the move. */
+  beforeMs: number
 }
 
 /** Of what is put in first: larger than what is written during the move, so that filling takes no longer than needed. */
@@ -127,7 +129,7 @@ const SAMPLE_MS = 1_000
 
 /** One large range gets a replica on a new store, and loses its first one, while mutations come in. */
 export async function move(options: MoveOptions, say: Say): Promise<{ figures: Figures; rssMib: number[][] }> {
-  const { bytes, rate } = options
+  const { bytes, rate, beforeMs } = options
   const fleet = await Fleet.start({ ...options, ranges: 1 })
   const rssMib: number[][] = []
   const sampler = setInterval(() => rssMib.push(fleet.rssMib().map(Math.round)), SAMPLE_MS)
@@ -140,7 +142,7 @@ export async function move(options: MoveOptions, say: Say): Promise<{ figures: F
     await calls.call('end', NOTHING)
     say(`${keys} keys of ${FILL_VALUE_BYTES} bytes are in`)
     await calls.call('begin', { ...LOAD, rate, once: true, parts: 1 })
-    const before = await calls.call('measure', { ms: 5_000 })
+    const before = await calls.call('measure', { ms: beforeMs })
     say(`before: p99 ${before.p99} ms`)
     const newcomer = await fleet.grow('s4')
     const [from, leader] = await places(fleet)
