@@ -3,6 +3,9 @@ import { BrokerError } from '../../base/errors.ts'
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
+/** Of a text whose length is one byte. */
+const LOOP_LENGTH_MAX = 48
+
 /** Builds the bytes of entries and of the range's own records. Grows by doubling. */
 export class ByteWriter {
   #bytes: Uint8Array
@@ -37,11 +40,27 @@ export class ByteWriter {
   }
 
   text(value: string): void {
-    this.bytes(encoder.encode(value))
+    if (value.length > LOOP_LENGTH_MAX || !this.#ascii(value)) this.bytes(encoder.encode(value))
   }
 
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#length)
+  }
+
+  /** Short names are written by a loop, which is faster; false, and nothing written, where a character needs more. */
+  #ascii(value: string): boolean {
+    const begin = this.#length
+    this.#reserve(1 + value.length)
+    this.#bytes[this.#length++] = value.length
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i)
+      if (code > 127) {
+        this.#length = begin
+        return false
+      }
+      this.#bytes[this.#length++] = code
+    }
+    return true
   }
 
   #reserve(length: number): void {
