@@ -167,7 +167,7 @@ export class Load {
     }
     const key = fill ? orderedKey(number, keys) : keyOf(number)
     if (once && number >= this.#outcomes.length) this.#grow()
-    const value = valueOf(number, valueBytes)
+    const value = noiseOf(number, valueBytes)
     this.#underWay++
     const done = (error: Error | null) => {
       this.#underWay--
@@ -202,7 +202,7 @@ export class Load {
 /** What no compression makes smaller. */
 const NOISE = randomBytes(1 << 20)
 
-function valueOf(number: number, bytes: number): Uint8Array {
+function noiseOf(number: number, bytes: number): Uint8Array {
   const at = Math.imul(number, 0x9e3779b1) & (NOISE.length / 2 - 1)
   return new Uint8Array(NOISE.subarray(at, at + bytes))
 }
