@@ -3,6 +3,7 @@ import { type Message, NO_EXPIRY } from '../../base/message.ts'
 import type { Attached, AttachRequest, InboxLimits, InboxSubscription, Will } from '../../inbox/index.ts'
 import type { TenantSettings } from '../../plugin/index.ts'
 import { type Connect, REASON } from '../codec/index.ts'
+import type { ClusterClients } from '../registry/index.ts'
 import type { Attachment } from '../session/effects.ts'
 import type { Agreement } from '../session/negotiate.ts'
 import type { Connection } from './connection.ts'
@@ -52,7 +53,9 @@ export async function attach(
     if (refusal !== null) return refusal
     const older = front.registry.claim(connection.tenant, agreement.clientId, who)
     if (older !== null) await older
-    if (!(await isLatest(front, connection, who, agreement))) return TAKEN_OVER
+    // A node that is alone has nobody to ask.
+    if (front.clients !== undefined && !(await isLatest(front, front.clients, connection, who, agreement.clientId)))
+      return TAKEN_OVER
     return await attachSession(front, connection, agreement, connect)
   } catch (error) {
     front.log.warn(
@@ -66,13 +69,13 @@ export async function attach(
 /** Waits until the older connection of the client id is gone wherever in the cluster it is; false where this is older. */
 async function isLatest(
   front: FrontEnd,
+  clients: ClusterClients,
   connection: Connection,
   who: Registered,
-  agreement: Agreement,
+  clientId: string,
 ): Promise<boolean> {
-  if (front.clients === undefined || connection.session.state === 'closed') return true
-  const time = front.hlc.next(front.clock.now())
-  return front.clients.claim(connection.tenant, agreement.clientId, who, time)
+  if (connection.session.state === 'closed') return true
+  return clients.claim(connection.tenant, clientId, who, front.hlc.next(front.clock.now()))
 }
 
 async function judge(
