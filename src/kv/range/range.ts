@@ -35,6 +35,8 @@ export interface RunOutcome<Response> {
 export interface Outcome<Response, Effect> {
   index: number
   nowMs: number
+  /** As of this entry: when it is shown, others may have changed it. */
+  descriptor: RangeDescriptor
   /** To the service's family and to `meta`, in one batch. */
   writes: readonly Write[]
   metaWrites: Write[]
@@ -171,6 +173,13 @@ export class Range<Command, Response, Query, Answer, Effect> {
   /** The keys of the boundary as of what is committed; stays the same object, and follows the boundary. */
   get reader(): Reader {
     return this.#visible
+  }
+
+  /** {@link reader} for what was applied when the boundary was that of `descriptor`. */
+  readerAs(descriptor: RangeDescriptor): Reader {
+    if (descriptor.epoch.version === this.#shown.descriptor.epoch.version) return this.#visible
+    const { over, landed } = this.#readersWithin(descriptor)
+    return this.#aheadIndex > this.#landedIndex ? landed : over
   }
 
   /** All that was applied has landed. */
@@ -427,6 +436,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
     this.#overlay.add(index, outcome.writes)
     outcome.index = index
     outcome.nowMs = nowMs
+    outcome.descriptor = this.#descriptor
     outcome.metaWrites.push({ type: 'put', key: this.#appliedKey, value: encodeApplied(this.#applied) })
     return outcome
   }
@@ -436,7 +446,7 @@ export class Range<Command, Response, Query, Answer, Effect> {
     const { index, nowMs } = this.#applied
     const answers = runs.map(() => ({ error, responses: [] }))
     const none = { writes: [], metaWrites: [], effects: [], child: null, merge: null, merged: null }
-    return { index, nowMs, ...none, runs: answers, error }
+    return { index, nowMs, descriptor: this.#descriptor, ...none, runs: answers, error }
   }
 
   #head(nowMs: number) {
