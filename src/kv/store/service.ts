@@ -214,10 +214,10 @@ export class Service<Command, Response, Query, Answer, Effect>
     if (host === undefined) return this.replica(right.id) === undefined && !this.#arrives(right.id) ? null : 'waits'
     const isFrozen = host.range.merge.frozen?.index === index
     if (isFrozen && host.settled && host.range.settled) return host.range
-    // All of it is on this disk.
-    host.awaitedBy = by
+    // All of it is on this disk. Each step of it is heard of, so it is woken but once.
     host.group.learnCommitted(index, term)
-    this.wake(host)
+    if (host.awaitedBy !== by) this.wake(host)
+    host.awaitedBy = by
     return 'waits'
   }
 
