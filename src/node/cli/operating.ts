@@ -1,7 +1,8 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { balancers, rules, setRule, unsetRule } from './balancers.ts'
-import { examples, withConfig } from './command-parts.ts'
+import { collect, examples, withConfig } from './command-parts.ts'
 import { explainRange, ranges } from './ranges.ts'
+import { recover } from './recover.ts'
 
 type Finish = (exitCode: number) => void
 
@@ -9,6 +10,7 @@ type Finish = (exitCode: number) => void
 export function addOperating(program: Command, finish: Finish): void {
   addRanges(program, finish)
   addBalancers(program, finish)
+  addRecover(program, finish)
 }
 
 function addRanges(program: Command, finish: Finish): void {
@@ -77,4 +79,25 @@ function addBalancers(program: Command, finish: Finish): void {
     .description('List all rules in force, each with where it comes from.')
     .addHelpText('after', examples('flockmq balancers rules', 'flockmq balancers rules --json'))
     .action(async (_flags, own: Command) => finish(await rules(own.optsWithGlobals())))
+}
+
+function addRecover(program: Command, finish: Finish): void {
+  program
+    .command('recover')
+    .description(
+      'LAST RESORT, on a stopped node: serve ranges from this one replica, where their majority is lost for ever.',
+    )
+    .argument('<folder>', 'data folder')
+    .addOption(new Option('--range <id>', 'a range; may be repeated').argParser(collect))
+    .option('--all', 'all ranges of which the folder holds a replica')
+    .option('--yes', 'do it; without, it only tells what it would do')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      examples(
+        'flockmq recover /var/lib/flockmq --all',
+        'flockmq recover /var/lib/flockmq --range inbox-1 --range dist-1 --yes',
+      ),
+    )
+    .action(async (folder, flags) => finish(await recover(folder, flags)))
 }
