@@ -28,17 +28,18 @@ const MEMTABLES_FLUSHED = 2
 const MEMTABLES_PER_BUDGET = 4
 
 /**
- * Parts of memtables and cache. What is written much needs memtables, what is read at random needs cache. The own family
- * takes one small key with every write, and is flushed once every few thousand.
+ * Parts of memtables and cache. What is written much needs memtables, what is read at random needs cache. Queues are written
+ * to at random places, and what a level holds grows with their memtables: so they cost less compaction. A log is flushed
+ * when most of it is gone again. The own family takes one small key with every write, and is flushed once every few thousand.
  */
 const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: number }> = {
-  raft: { memtable: 0.3, cache: 0.12 },
-  inbox: { memtable: 0.3, cache: 0.4 },
-  retain: { memtable: 0.16, cache: 0.25 },
-  dist: { memtable: 0.13, cache: 0.15 },
-  meta: { memtable: 0.06, cache: 0.06 },
+  raft: { memtable: 0.22, cache: 0.12 },
+  inbox: { memtable: 0.52, cache: 0.4 },
+  retain: { memtable: 0.1, cache: 0.25 },
+  dist: { memtable: 0.07, cache: 0.15 },
+  meta: { memtable: 0.05, cache: 0.06 },
   cluster: { memtable: 0.01, cache: 0.01 },
-  [OWN_FAMILY]: { memtable: 0.04, cache: 0.01 },
+  [OWN_FAMILY]: { memtable: 0.03, cache: 0.01 },
 }
 
 /**
