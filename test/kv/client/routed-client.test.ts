@@ -301,6 +301,27 @@ describe('splits', () => {
     expect(done.filter((each) => each.startsWith('a'))).toEqual(['a1:ok', 'a2:ok', 'a3:ok'])
   })
 
+  test('a range that is taken over: its calls keep stream and numbers, and new ones on its keys wait for them', async () => {
+    const { call, look, flush, done } = setup({}, [left, right])
+    for (const word of ['a1', 'z1']) call(word)
+    await flush()
+    const [, before] = look()
+    before!.fail('RANGE_NOT_FOUND', { descriptors: [range('r1', 3)] })
+    call('z2')
+    call('b1')
+    await flush()
+    const again = look()
+    const moved = again.find(({ shape }) => shape === 'r1[0>1] z1')!
+    expect(moved.batch.run.stream).toBe(before!.batch.run.stream)
+    expect(again.some(({ shape }) => shape.includes('z2'))).toBe(false)
+    moved.ok()
+    for (const each of again) if (each !== moved) each.ok()
+    await flush()
+    for (const each of look()) each.ok()
+    expect(done.filter((each) => each.startsWith('z'))).toEqual(['z1:ok', 'z2:ok'])
+    expect(done.toSorted()).toEqual(['a1:ok', 'b1:ok', 'z1:ok', 'z2:ok'])
+  })
+
   test('a range that had no calls under way begins a stream of its own', async () => {
     const { call, look, flush, known, asked, client } = setup()
     call('z1')
