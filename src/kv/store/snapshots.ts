@@ -44,8 +44,6 @@ export interface SnapshotsOptions {
   limits?: Partial<SnapshotLimits>
 }
 
-/** Bandwidth of all snapshots that are sent. */
-export const SNAPSHOT_BYTES_PER_SECOND = 64 * 1024 * 1024
 /** Snapshots that are sent at once; others wait. What comes in is bounded by the senders. */
 const SENDERS_MAX = 2
 /** As many may come in at once: a store that is new is sent all of its ranges. */
