@@ -152,6 +152,9 @@ export async function move(options: MoveOptions, say: Say): Promise<{ figures: F
     await leader.calls.call('change', { range, changes: [{ store: newcomer.name, role: 'learner' }] })
     await caughtUp(fleet, newcomer)
     const copiedMs = performance.now() - beganMs
+    const during = await calls.call('measured', NOTHING)
+    say(`copied in ${Math.round(copiedMs)} ms, p99 ${during.p99} ms`)
+    await calls.call('measuring', NOTHING)
     await leader.calls.call('change', {
       range,
       changes: [
@@ -159,15 +162,16 @@ export async function move(options: MoveOptions, say: Say): Promise<{ figures: F
         { store: from.name, role: 'none' },
       ],
     })
-    const during = await calls.call('measured', NOTHING)
-    say(`copied in ${Math.round(copiedMs)} ms`)
+    const after = await calls.call('measured', NOTHING)
+    say(`it votes, the old replica is gone: p99 ${after.p99} ms`)
     await calls.call('end', NOTHING)
     await fleet.agree()
     const audit = await calls.call('audit', NOTHING)
     const peaks = fleet.stores.map((_, i) => Math.max(...rssMib.map((row) => row[i] ?? 0)))
     const figures = {
       ...{ copiedMs: Math.round(copiedMs), mibPerSecond: round(bytes / 1_048_576 / (copiedMs / 1_000)) },
-      ...{ p99BeforeMs: before.p99, p99Ms: during.p99, maxMs: during.max, failed: during.failed },
+      ...{ p99BeforeMs: before.p99, p99Ms: during.p99, maxMs: during.max },
+      ...{ p99VotesMs: after.p99, failed: during.failed + after.failed },
       ...audit,
       rssPeakMib: peaks.join('/'),
     }
