@@ -34,6 +34,8 @@ export interface RangeStats {
   logBytes: number
   /** Commands and queries since it was opened, and where the load would be cut in two. */
   taken: { commands: number; queries: number }
+  /** Commands that were not taken: it does not lead, another epoch, overload, a closing store. */
+  refused: number
   splitHint: Uint8Array | null
   /** Of a leader: what its log has and each store's replica has not, in entries; null: it has not been heard of late. */
   lag: Readonly<Record<string, number | null>>
@@ -51,12 +53,13 @@ export function statsOf({ range, descriptor, halted, load, group, traffic }: Ser
   const { leads, term, log, leaderStore, replica } = group
   const { commit, lastIndex, role, quiescent, config } = group.status()
   const learner = config.learners.includes(replica) || config.learnersNext.includes(replica)
-  const { commands, queries } = traffic
+  const { commands, queries, refused } = traffic
   return {
     ...{ descriptor, index, hash, ...load, streams: range.streams.size, halted, leads, term, logBytes: log.bytes },
     ...{ replica, leaderStore, commit, lastIndex, quiescent, joint: config.outgoing.length > 0 },
     role: role === 'leader' ? 'leader' : learner ? 'learner' : role === 'follower' ? 'follower' : 'candidate',
     taken: { commands, queries },
+    refused,
     splitHint: leads ? traffic.middle(descriptor) : null,
     lag: leads ? lagOf(group, lastIndex) : {},
   }
@@ -87,7 +90,9 @@ export function collectStore(
   { batches, syncs, bytes }: EngineStats,
   ranges: readonly RangeStats[],
   snapshots: { sent: number; installed: number; failed: number },
+  meter: { collect(sink: MetricSink): void },
 ): void {
+  meter.collect(sink)
   sink.counter('flockmq_store_batches_total', 'Batches written to the storage engine', batches)
   sink.counter('flockmq_store_syncs_total', 'Batches that waited for the disk', syncs)
   for (const family of FAMILIES) {
@@ -104,6 +109,7 @@ function collectRange(sink: MetricSink, range: RangeStats): void {
   const { commands, queries } = range.taken
   sink.counter('flockmq_range_entries_total', 'Entries applied', range.index, labels)
   sink.counter('flockmq_range_commands_total', 'Commands taken from clients', commands, labels)
+  sink.counter('flockmq_range_commands_refused_total', 'Commands that were not taken', range.refused, labels)
   sink.counter('flockmq_range_queries_total', 'Questions answered', queries, labels)
   sink.gauge('flockmq_range_queued_commands', 'Commands under way', range.commands, labels)
   sink.gauge('flockmq_range_queued_bytes', 'Bytes of commands under way', range.bytes, labels)

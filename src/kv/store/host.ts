@@ -143,6 +143,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   enqueue(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): BrokerError | null {
     const error = this.#refusal() ?? this.#proposals.push(batch, answer)
     if (error === null) this.traffic.noteCommands(batch.run.count, batch.keys)
+    else this.traffic.refused += batch.run.count
     return error
   }
 

@@ -9,11 +9,12 @@ import type { Engine } from '../engine/engine.ts'
 import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocessor.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import { ANSWERS } from './answers.ts'
+import { BatchMeter } from './batch-meter.ts'
 import { makeClient } from './client.ts'
 import { Correspondence } from './correspondence.ts'
 import { DueTimer } from './due-timer.ts'
 import { collectStore, healthOf, type RangeStats, statsOf } from './figures.ts'
-import { type Gathered, hasWrites, inFamilies, nothingGathered } from './gathered.ts'
+import { type Gathered, hasWrites, nothingGathered } from './gathered.ts'
 import { GroupTime } from './group-time.ts'
 import type { Hosted } from './hosted.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
@@ -61,6 +62,7 @@ export class Store implements MetricSource {
   readonly #time: GroupTime
   #scheduled = false
   #writing = false
+  readonly #meter = new BatchMeter()
   #state: 'open' | 'closing' | 'closed' | 'failed' = 'open'
   #failure: BrokerError | null = null
   readonly #space: SpaceWatch
@@ -243,7 +245,7 @@ export class Store implements MetricSource {
   }
 
   collect(sink: MetricSink): void {
-    collectStore(sink, this.#engine.stats(), this.ranges(), this.#snapshots.counts)
+    collectStore(sink, this.#engine.stats(), this.ranges(), this.#snapshots.counts, this.#meter)
   }
 
   /** Takes nothing more, ends what is queued, then closes clients and observers. The engine stays open. */
@@ -391,17 +393,17 @@ export class Store implements MetricSource {
   #writeGathered(): void {
     const gathered = this.#gathered
     if (this.#writing || !hasWrites(gathered)) return
-    const { landings } = gathered
     this.#gathered = nothingGathered()
     this.#writing = true
-    this.#engine.write({ writes: inFamilies(gathered), sync: gathered.sync }).then(
-      () => this.#landed(landings),
+    this.#engine.write(this.#meter.begun(gathered, this.#clock.monotonic())).then(
+      () => this.#landed(gathered.landings),
       (error: Error) => this.#fail(error),
     )
   }
 
   #landed(landings: readonly (() => void)[]): void {
     this.#writing = false
+    this.#meter.landed(this.#clock.monotonic())
     if (this.#state === 'closed') return
     for (const landing of landings) landing()
     if (this.#gathered.ample) this.#writeGathered()

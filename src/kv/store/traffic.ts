@@ -12,6 +12,8 @@ export class Traffic {
   /** Since the replica was opened. */
   commands = 0
   queries = 0
+  /** Commands that were not taken. */
+  refused = 0
   readonly #keys: Uint8Array[] = []
   #at = 0
   #until = COMMANDS_PER_KEY

@@ -19,7 +19,15 @@ function stats(id: string, given: Partial<RangeStats> = {}): RangeStats {
   return {
     ...{ descriptor: descriptor(id), role: 'follower', replica: 1, leads: false, term: 3, leaderStore: 'A' },
     ...{ lastIndex: 20, commit: 19, index: 18, hash: 0, joint: false, quiescent: false, commands: 0, bytes: 0 },
-    ...{ streams: 0, halted: null, logBytes: 3_000, taken: { commands: 0, queries: 0 }, splitHint: null, lag: {} },
+    ...{
+      streams: 0,
+      halted: null,
+      logBytes: 3_000,
+      taken: { commands: 0, queries: 0 },
+      splitHint: null,
+      lag: {},
+      refused: 0,
+    },
     ...given,
   }
 }
