@@ -1,4 +1,4 @@
-import { overlaps } from '../../../src/kv/engine/bytes.ts'
+import { overlaps, subtract } from '../../../src/kv/engine/bytes.ts'
 import type { RangeDescriptor } from '../../../src/kv/range/coprocessor.ts'
 import type { DiskView } from './disk-view.ts'
 import { text } from './logic.ts'
@@ -18,6 +18,8 @@ export class Descriptors {
   /** Of each range, those of one boundary's version and all others, by rising epoch of replicas. */
   readonly #histories = new Map<string, RangeDescriptor[]>()
   readonly #latest = new Map<string, RangeDescriptor>()
+  /** They became a part of a neighbour. */
+  readonly #merged = new Set<string>()
   readonly #applied = new Map<string, Applied>()
   /** Of each store and range, the last one written. */
   readonly #written = new Map<string, RangeDescriptor>()
@@ -73,8 +75,20 @@ export class Descriptors {
     const latest = this.#latest.get(id)
     const moved = latest === undefined || latest.epoch.version < epoch.version
     if (moved && latest === undefined && epoch.version > 1) this.splits++
+    if (this.#merged.has(id)) return false
     if (latest === undefined || isAfter(epoch, latest.epoch)) this.#latest.set(id, descriptor)
+    if (moved) this.#takeOver(descriptor)
     return moved
+  }
+
+  /** Whom a range covers now is a part of it, where it is of an older generation. */
+  #takeOver(descriptor: RangeDescriptor): void {
+    for (const other of this.latest) {
+      if (other.id === descriptor.id || other.epoch.version >= descriptor.epoch.version) continue
+      if (subtract(other, [descriptor]).length > 0) continue
+      this.#latest.delete(other.id)
+      this.#merged.add(other.id)
+    }
   }
 
   /** Numbers that come are above all that there were; a number stays with its store. */

@@ -156,7 +156,11 @@ export class Observer implements RangeObserver<Effect> {
   }
 
   split(_parent: RangeDescriptor, child: RangeDescriptor, reader: Reader): void {
-    this.#witness.opened(child, reader)
+    this.#witness.split(child, reader)
+  }
+
+  merged(_left: RangeDescriptor, right: RangeDescriptor): void {
+    this.#witness.merged(right)
   }
 
   applied(range: RangeDescriptor, applied: Applied<Effect>): void {
@@ -180,5 +184,7 @@ export class Observer implements RangeObserver<Effect> {
 
 export interface Witness {
   opened(range: RangeDescriptor, reader: Reader): void
+  split(child: RangeDescriptor, reader: Reader): void
+  merged(right: RangeDescriptor): void
   applied(range: RangeDescriptor, applied: Applied<Effect>): void
 }

@@ -18,6 +18,7 @@ export const FAULTS = [
   'false suspicion',
   'membership',
   'split',
+
   'transfer',
   'client restart',
 ] as const

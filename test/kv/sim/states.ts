@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 import type { Write } from '../../../src/kv/engine/engine.ts'
 import type { RangeDescriptor, Reader } from '../../../src/kv/range/coprocessor.ts'
-import type { SplitEntry } from '../../../src/kv/range/entry.ts'
+import type { MergeEntry, SplitEntry } from '../../../src/kv/range/entry.ts'
 import { FIRST_INDEX } from '../../../src/kv/range/range.ts'
 import { text } from './logic.ts'
 import { Violation } from './violation.ts'
@@ -9,14 +9,19 @@ import { Violation } from './violation.ts'
 interface State {
   /** Of the last entry with writes that anybody was told of; null: it is not known yet. */
   index: number | null
-  version: number
   keys: Map<string, number>
   digest: number
   /** By index, rising: the digest from there on. */
   history: { index: number; digest: number }[]
-  /** Committed, and not passed yet. */
-  splits: { index: number; entry: SplitEntry }[]
 }
+
+interface Move {
+  range: string
+  index: number
+  entry: BoundaryEntry
+}
+
+type BoundaryEntry = SplitEntry | Extract<MergeEntry, { type: 'merge-commit' }>
 
 /**
  * The keys of every range as the committed entries make them, by what stores tell their observers: what a store finds on
@@ -25,39 +30,74 @@ interface State {
 export class States {
   /** States compared. */
   checks = 0
+  merges = 0
   readonly #states = new Map<string, State>()
+  /** Entries that move a boundary where they count, which the first one who is told knows; by the other range. */
+  readonly #moves = new Map<string, Move[]>()
 
-  /** A split is committed; it is refused where the range has another version by then. */
-  split(range: string, index: number, entry: SplitEntry): void {
-    this.#of(range).splits.push({ index, entry })
+  /** Such an entry is committed. */
+  committed(range: string, index: number, entry: BoundaryEntry): void {
+    const other = entry.type === 'split' ? entry.child : entry.right.id
+    const moves = this.#moves.get(other) ?? []
+    this.#moves.set(other, moves)
+    moves.push({ range, index, entry })
+  }
+
+  /** Somebody is told that a range ended where `child` begins. */
+  split(child: string): void {
+    for (const { range, index, entry } of this.#taken(child)) {
+      const parent = this.#of(range)
+      if (entry.type !== 'split' || parent.index === null || parent.index >= index) continue
+      const state = this.#of(child)
+      for (const key of within(parent, text(entry.key), null)) {
+        const hash = parent.keys.get(key)!
+        state.keys.set(key, hash)
+        state.digest ^= hash
+        parent.keys.delete(key)
+        parent.digest ^= hash
+      }
+      see(state, FIRST_INDEX)
+      see(parent, index)
+    }
+  }
+
+  /** Somebody is told that `right` is a part of its neighbour now. */
+  merged(right: string): void {
+    const last = this.#taken(right).reduce<Move | null>((best, each) => {
+      // Of those of one attempt the first one counts.
+      return best === null || versionOf(each) > versionOf(best) ? each : best
+    }, null)
+    if (last === null) return
+    this.merges++
+    const left = this.#of(last.range)
+    const gone = this.#of(right)
+    if (left.index === null || left.index >= last.index || gone.index === null) return
+    for (const [key, hash] of gone.keys) {
+      left.keys.set(key, hash)
+      left.digest ^= hash
+    }
+    see(left, last.index)
   }
 
   applied({ id }: RangeDescriptor, index: number, writes: readonly Write[]): void {
     const state = this.#of(id)
     if (state.index === null || index <= state.index) return
-    this.#pass(state, index)
     for (const write of writes) {
       if (write.type === 'put') change(state, text(write.key), write.value)
       else if (write.type === 'delete') change(state, text(write.key), null)
       else for (const key of within(state, text(write.start), text(write.end))) change(state, key, null)
     }
-    state.index = index
-    state.history.push({ index, digest: state.digest })
+    see(state, index)
   }
 
   /** A replica was opened, whose applied index is `index`. */
-  opened(store: string, { id, epoch }: RangeDescriptor, index: number, reader: Reader): void {
-    for (const [parent, { splits }] of this.#states) {
-      const born = splits.find(({ entry }) => entry.child === id)
-      if (born !== undefined) this.#pass(this.#of(parent), born.index)
-    }
+  opened(store: string, { id }: RangeDescriptor, index: number, reader: Reader): void {
     const state = this.#of(id)
     const found = read(reader)
-    this.#pass(state, index)
     if (state.index === null || state.index < index) {
       // A sole voter had it on disk, and died before it could tell anybody.
       const { keys, digest } = found
-      Object.assign(state, { index, keys, digest, version: epoch.version, history: [{ index, digest }] })
+      Object.assign(state, { index, keys, digest, history: [{ index, digest }] })
       return
     }
     const known = state.history.findLast((each) => each.index <= index)
@@ -68,38 +108,30 @@ export class States {
     }
   }
 
+  #taken(other: string): Move[] {
+    const moves = this.#moves.get(other) ?? []
+    this.#moves.delete(other)
+    return moves
+  }
+
   #of(range: string): State {
     let state = this.#states.get(range)
     if (state === undefined) {
-      state = { index: null, version: 1, keys: new Map(), digest: 0, history: [], splits: [] }
+      state = { index: null, keys: new Map(), digest: 0, history: [] }
       this.#states.set(range, state)
     }
     return state
   }
+}
 
-  /** Passes the splits before `index`, and the one at it. */
-  #pass(state: State, index: number): void {
-    while ((state.splits[0]?.index ?? index + 1) <= index) {
-      const { index: at, entry } = state.splits.shift()!
-      if (entry.epochVersion !== state.version) continue
-      state.version++
-      const child = this.#of(entry.child)
-      child.version = state.version
-      if (state.index === null || child.index !== null) continue
-      const start = text(entry.key)
-      child.index = FIRST_INDEX
-      for (const key of within(state, start, null)) {
-        const hash = state.keys.get(key)!
-        child.keys.set(key, hash)
-        child.digest ^= hash
-        state.keys.delete(key)
-        state.digest ^= hash
-      }
-      child.history.push({ index: FIRST_INDEX, digest: child.digest })
-      state.history.push({ index: at, digest: state.digest })
-      state.index = Math.max(state.index, at)
-    }
-  }
+/** The generation in which the right one was to be taken over. */
+function versionOf({ entry }: Move): number {
+  return entry.type === 'merge-commit' ? entry.right.epoch.version : 0
+}
+
+function see(state: State, index: number): void {
+  state.index = index
+  state.history.push({ index, digest: state.digest })
 }
 
 function within({ keys }: State, start: string, end: string | null): string[] {

@@ -1,7 +1,7 @@
 import type { Batch } from '../../../src/kv/engine/engine.ts'
 import type { SimulatedEngine } from '../../../src/kv/engine/memory/simulated.ts'
 import type { HardState } from '../../../src/kv/raft/index.ts'
-import type { Reader } from '../../../src/kv/range/coprocessor.ts'
+import type { RangeDescriptor, Reader } from '../../../src/kv/range/coprocessor.ts'
 import { decodeEntry } from '../../../src/kv/range/entry.ts'
 import { FIRST_INDEX } from '../../../src/kv/range/range.ts'
 import { appliedKey, decodeApplied, recordOf } from '../../../src/kv/range/schema.ts'
@@ -32,6 +32,8 @@ interface Disk {
   hardStates: Map<string, HardState>
 }
 
+/** The second byte of an entry that moves a boundary: a split, or a merge's commit. */
+const MOVES = [1, 3]
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
 
 /** Stores, their clients, and everybody who watches them. */
@@ -61,10 +63,9 @@ export class StoreWorld {
       disk: (store) => this.#disks.get(store)?.durable,
       lost: (store) => this.retired.has(store),
       committed: (range, { type, index, data }) => {
-        // The second byte of an entry says what it is: 1 = split.
-        if (type !== 'command' || data[1] !== 1) return
+        if (type !== 'command' || !MOVES.includes(data[1]!)) return
         const entry = decodeEntry(data, () => [])
-        if (entry.type === 'split') this.states.split(range, index, entry)
+        if (entry.type === 'split' || entry.type === 'merge-commit') this.states.committed(range, index, entry)
       },
     })
     for (let i = 1; i <= plan.stores; i++) this.stores.push(`s${i}`)
@@ -105,8 +106,17 @@ export class StoreWorld {
   get counts(): Record<string, number> {
     const { elections, commits } = this.consensus
     const { splits, changes } = this.descriptors
-    const { checks } = this.states
-    return { ...this.clients.counts, elections, commits, splits, changes, snapshots: this.#snapshots, states: checks }
+    const { checks, merges } = this.states
+    return {
+      ...this.clients.counts,
+      elections,
+      commits,
+      splits,
+      merges,
+      changes,
+      snapshots: this.#snapshots,
+      states: checks,
+    }
   }
 
   /** A machine with an empty disk. */
@@ -239,12 +249,19 @@ export class StoreWorld {
   }
 
   #makeObserver(store: string): Observer {
+    const opened = (range: RangeDescriptor, reader: Reader) => {
+      const applied = this.#engines.get(store)!.get('meta', appliedKey(SERVICE, range.id))
+      const index = applied === undefined ? FIRST_INDEX : decodeApplied(applied).index
+      this.states.opened(store, range, index, reader)
+    }
     return new Observer({
-      opened: (range, reader: Reader) => {
-        const applied = this.#engines.get(store)!.get('meta', appliedKey(SERVICE, range.id))
-        const index = applied === undefined ? FIRST_INDEX : decodeApplied(applied).index
-        this.#guard(() => this.states.opened(store, range, index, reader))
-      },
+      opened: (range, reader) => this.#guard(() => opened(range, reader)),
+      split: (child, reader) =>
+        this.#guard(() => {
+          this.states.split(child.id)
+          opened(child, reader)
+        }),
+      merged: (right) => this.#guard(() => this.states.merged(right.id)),
       applied: (range, { index, writes }) => this.#guard(() => this.states.applied(range, index, writes)),
     })
   }
