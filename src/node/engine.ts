@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { BrokerError } from '../base/errors.ts'
 import type { Engine } from '../kv/engine/engine.ts'
 import { MemoryEngine } from '../kv/engine/memory/engine.ts'
+import { aloneHere } from '../kv/store/stored.ts'
 import type { Config } from './config/index.ts'
 import type { NodeContext } from './contract.ts'
 
@@ -15,6 +16,60 @@ const NAMES: Record<DiskEngine, string> = { rocksdb: 'RocksDB', lmdb: 'LMDB' }
 /** Where a node keeps its state on disk. */
 export function storePath(dataPath: string): string {
   return join(dataPath, 'store')
+}
+
+/** An engine, and what is known of its disk. */
+export interface OpenedEngine {
+  engine: Engine
+  /** The disk lost writes that were acknowledged. */
+  lossy: boolean
+  /** Nothing stands on the lost writes any more: what could not be trusted was given up, and that is on disk. */
+  settled(): void
+}
+
+/** Said by engines where a disk has lost writes. */
+const LOSS = '--accept-loss'
+/** In the folder of the store while something may stand on lost writes: also after a crash in between. */
+const LOSSY_FILE = 'lossy'
+
+/**
+ * As {@link openEngine}, for a node that serves. Where the disk lost writes, the replicas that other nodes can make anew
+ * are given up; where one range is on this node alone, the node refuses to start, unless the loss is accepted.
+ */
+export async function openServedEngine(options: Config['store'], context: NodeContext): Promise<OpenedEngine> {
+  const path = storePath(context.dataPath)
+  const mark = join(path, LOSSY_FILE)
+  let refused: unknown = null
+  if (!existsSync(mark)) {
+    try {
+      const engine = await openEngine(options, context)
+      const lossy = 'lost' in engine && (engine.lost as number) > 0
+      if (lossy) leaveMark(mark)
+      return { engine, lossy, settled: () => rmSync(mark, { force: true }) }
+    } catch (error) {
+      if (!(error instanceof BrokerError) || !error.message.includes(LOSS)) throw error
+      refused = error
+      leaveMark(mark)
+    }
+  }
+  const engine = await openEngine({ ...options, acceptLoss: true }, context)
+  const alone = options.acceptLoss ? [] : aloneHere(engine)
+  if (alone.length > 0) {
+    await engine.close()
+    throw refused ?? lossRefusal(path, alone)
+  }
+  return { engine, lossy: true, settled: () => rmSync(mark, { force: true }) }
+}
+
+function lossRefusal(path: string, alone: readonly string[]): BrokerError {
+  const reason = `it has lost acknowledged writes, and no other node has ${alone.join(', ')}; ${LOSS} starts without them`
+  return refusal(path, reason)
+}
+
+function leaveMark(mark: string): void {
+  const file = openSync(mark, 'w', 0o600)
+  fsyncSync(file)
+  closeSync(file)
 }
 
 /** Opens what the node keeps its state in. Rejects with one sentence where that must not be served. */

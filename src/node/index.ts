@@ -8,7 +8,7 @@ import { startPlugins } from '../plugin/host.ts'
 import { ClusterNode } from './cluster/cluster-node.ts'
 import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
-import { endAfterDiskFailure, openEngine } from './engine.ts'
+import { endAfterDiskFailure, openServedEngine } from './engine.ts'
 import { mqttOptions } from './options.ts'
 import { openDesk } from './ranges/desk.ts'
 import { RangeNode } from './ranges/range-node.ts'
@@ -49,7 +49,7 @@ async function build(
   const plugins = await loadPlugins(config, log)
   stops.push(() => plugins.stop())
 
-  const engine = await openEngine(config.store, context)
+  const { engine, lossy, settled } = await openServedEngine(config.store, context)
   stops.push(() => engine.close())
 
   let connections = () => 0
@@ -66,13 +66,15 @@ async function build(
 
   const fatal = (error: Error) => endAfterDiskFailure(error, context)
   const ranges = new RangeNode({
-    ...{ cluster, engine, clock, random: systemRandom, log, fatal, hangMs: config.store.hangMs },
+    ...{ cluster, engine, lossy, clock, random: systemRandom, log, fatal, hangMs: config.store.hangMs },
     clusterName: config.cluster.name,
     replication: replicationOf(config),
   })
   const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, ranges })
   stops.push(() => services.stop())
   ranges.start()
+  // The first batch that is synced holds what was given up.
+  if (lossy) void ranges.store.flushed().then(settled)
   open(ranges)
 
   const mqtt = new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))

@@ -25,14 +25,14 @@ export class Leaders {
   /** The store that was asked did not answer, or does not lead and knows nobody: another one is asked next. */
   doubt(descriptor: RangeDescriptor, error: Error | null): void {
     const { id, replicas } = descriptor
-    if (replicas.length === 0 || (error instanceof BrokerError && !doubtful(error))) return
+    if (replicas.length === 0 || (error instanceof BrokerError && !isDoubtful(error))) return
     const at = replicas.findIndex(({ store }) => store === this.of(descriptor))
     this.#leaders.set(id, replicas[(at + 1) % replicas.length]!.store)
   }
 }
 
 /** Not of those by which a leader refuses what it understood. */
-function doubtful({ code }: BrokerError): boolean {
+export function isDoubtful({ code }: BrokerError): boolean {
   return code !== 'OVERLOADED' && code !== 'EPOCH_MISMATCH' && code !== 'SEQUENCE_GAP' && ERRORS[code].retry !== 'never'
 }
 

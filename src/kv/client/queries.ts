@@ -66,6 +66,7 @@ export class Queries<Query, Answer> {
         const message = `Cannot read in time: ${pending.lastError?.message ?? 'no answer'}`
         this.#reject(pending, new BrokerError(overdueCode(pending.lastError), message, { cause: pending.lastError }))
       } else if (nowMs - pending.sentMs >= this.#limits.attemptMs) {
+        this.#context.learn(null)
         const range = this.#context.locate(pending.key)
         if (range !== undefined) this.#context.leaders.doubt(range, null)
         this.#send(pending)

@@ -8,7 +8,7 @@ import type { CallOptions, Done, QueryOptions, RangeClient } from './client.ts'
 import { Landscape } from './landscape.ts'
 import { type Call, Lane } from './lane.ts'
 import { Lanes } from './lanes.ts'
-import { Leaders } from './leaders.ts'
+import { isDoubtful, Leaders } from './leaders.ts'
 import { overdueCode } from './overdue.ts'
 import { Queries } from './queries.ts'
 import { GROWTH_REFUSED, type RangeTransport } from './transport.ts'
@@ -59,6 +59,7 @@ export const CLIENT_LIMITS: ClientLimits = {
 
 /** How often deadlines and silence are looked at, in milliseconds. */
 const TICK_MS = 100
+const ASK_AROUND_MS = 100
 
 /**
  * The client of one service's ranges: one {@link Lane} a range, flushed once a turn.
@@ -83,6 +84,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   #stopTick: (() => void) | null = null
   /** Monotonic time of this turn; 0 = not read yet. */
   #nowMs = 0
+  /** Not before then is the landscape looked at for errors that may come in thousands. */
+  #askAroundMs = 0
 
   constructor(options: RoutedClientOptions<Command, Response, Query, Answer>) {
     this.#options = options
@@ -343,11 +346,17 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     const hint = (error?.hint ?? {}) as { descriptors?: RangeDescriptor[] }
     const learned = this.#leaders.learn(error)
     const told = [...(hint.descriptors ?? [])]
-    if (error === null || error.code === 'EPOCH_MISMATCH' || error.code === 'RANGE_NOT_FOUND') {
-      told.push(...this.#options.transport.landscape())
-    }
+    if (this.#asksAround(error)) told.push(...this.#options.transport.landscape())
     if (told.length === 0 || !this.#landscape.update(told)) return learned
     this.#reroute()
+    return true
+  }
+
+  /** Whether the map may be old: also where a replica does not answer, for it may not be one any more. */
+  #asksAround(error: BrokerError | null): boolean {
+    if (error === null || error.code === 'EPOCH_MISMATCH' || error.code === 'RANGE_NOT_FOUND') return true
+    if (!isDoubtful(error) || this.#now() < this.#askAroundMs) return false
+    this.#askAroundMs = this.#now() + ASK_AROUND_MS
     return true
   }
 

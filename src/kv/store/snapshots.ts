@@ -44,11 +44,12 @@ export interface SnapshotsOptions {
   limits?: Partial<SnapshotLimits>
 }
 
+/** Bandwidth of all snapshots that are sent. */
+const SNAPSHOT_BYTES_PER_SECOND = 64 * 1024 * 1024
 /** Snapshots that are sent at once; others wait. What comes in is bounded by the senders. */
 const SENDERS_MAX = 2
 /** As many may come in at once: a store that is new is sent all of its ranges. */
 const RECEIVERS_MAX = 4
-const BYTES_PER_SECOND = 64 * 1024 * 1024
 const BURST_BYTES = 1 << 20
 
 interface Outgoing {
@@ -81,7 +82,7 @@ export class Snapshots {
   constructor(options: SnapshotsOptions) {
     this.#options = options
     this.#limits = { ...SNAPSHOT_LIMITS, ...options.limits }
-    this.#bucket = new TokenBucket(options.bytesPerSecond ?? BYTES_PER_SECOND, BURST_BYTES, options.now())
+    this.#bucket = new TokenBucket(options.bytesPerSecond ?? SNAPSHOT_BYTES_PER_SECOND, BURST_BYTES, options.now())
   }
 
   get busy(): boolean {

@@ -192,8 +192,13 @@ export class Store implements MetricSource {
 
   /** Forgets all ranges, of all services. Resolves when nothing of them is left on disk. */
   reset(): Promise<void> {
+    for (const service of this.#services.values()) service.reset()
+    return this.flushed()
+  }
+
+  /** Resolves when all that was begun until now is on disk. */
+  flushed(): Promise<void> {
     return new Promise((resolve) => {
-      for (const service of this.#services.values()) service.reset()
       this.#gathered.landings.push(resolve)
       this.#gathered.sync = true
       this.#schedule()
@@ -232,11 +237,6 @@ export class Store implements MetricSource {
       this.#each((service) => service.hosts),
       (host) => statsOf(host),
     )
-  }
-
-  /** It takes nothing that needs space. */
-  get full(): boolean {
-    return this.#space.refusal !== null
   }
 
   /** What keeps ranges from serving. */

@@ -2,7 +2,7 @@ import { assert } from '../../base/assert.ts'
 import { compareBytes } from '../engine/bytes.ts'
 import type { Engine, Write } from '../engine/engine.ts'
 import type { ConfState } from '../raft/index.ts'
-import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
+import { type RangeDescriptor, SERVICE_NAMES, type ServiceName } from '../range/coprocessor.ts'
 import { decodeMergeState, type MergeState, NO_MERGE } from '../range/merge.ts'
 import { FIRST_INDEX, type RangeChild } from '../range/range.ts'
 import {
@@ -77,6 +77,21 @@ export function loadRanges(
   }
   cursor.close()
   return { ranges, newcomers, damaged }
+}
+
+/** Ranges on this disk that nobody else could make anew. */
+export function aloneHere(engine: Engine): string[] {
+  const alone: string[] = []
+  for (const service of SERVICE_NAMES) {
+    const prefix = servicePrefix(service)
+    const cursor = engine.cursor('meta', { start: prefix, end: afterPrefix(prefix) })
+    while (cursor.next()) {
+      const { kind, range } = recordOf(cursor.key, service)
+      if (kind === 'd' && !hasOthers(decodeDescriptor(new Uint8Array(cursor.value)))) alone.push(range)
+    }
+    cursor.close()
+  }
+  return alone
 }
 
 /** Whether a majority may go on without one replica: then it can be given up, and made anew from the others. */

@@ -24,6 +24,8 @@ export interface RangeNodeOptions {
   clusterName: string
   replication: Replication
   engine: Engine
+  /** Its disk lost writes that were acknowledged. */
+  lossy: boolean
   /** A write that waits longer for the disk holds back what needs space. */
   hangMs: number
   clock: Clock
@@ -57,7 +59,7 @@ export class RangeNode implements MetricSource {
   #rules: { revision: number; rules: Rules } | null = null
 
   constructor(options: RangeNodeOptions) {
-    const { cluster, engine, clock, random, log, fatal, hangMs, clusterName } = options
+    const { cluster, engine, lossy, clock, random, log, fatal, hangMs, clusterName } = options
     const { underlay, peers } = cluster
     const { id, incarnation } = underlay.self
     this.#options = options
@@ -66,7 +68,7 @@ export class RangeNode implements MetricSource {
     const pressureLimits = { writeMsMax: hangMs }
     const defer = (callback: () => void) => void setImmediate(callback)
     this.store = new Store({
-      ...{ engine, clock, random, storeId: id, log, defer, fatal, pressureLimits },
+      ...{ engine, clock, random, storeId: id, log, defer, fatal, pressureLimits, lossy },
       send: this.#links.send,
     })
     this.#links.attach(this.store)
@@ -84,7 +86,11 @@ export class RangeNode implements MetricSource {
       // Every node with a store may hold the cluster's own records.
       rolesOf: (host) => [...identityOf(host).roles, 'cluster'],
       sizeOf: ({ descriptor }) => this.#sizes.of(descriptor),
-      storeTiding: () => ({ freeBytes: engine.stats().freeBytes, full: this.store.full, draining: false }),
+      storeTiding: () => ({
+        freeBytes: engine.stats().freeBytes,
+        full: this.store.health().some(({ part }) => part === 'disk'),
+        draining: false,
+      }),
     })
     this.#founding = new Founding(
       {

@@ -440,6 +440,23 @@ describe('queries', () => {
     expect(done).toEqual(['a3!RANGE_NOT_FOUND', 'a1:ok', 'a2:ok'])
   })
 
+  test('a replica that does not answer may be none any more: the landscape tells who is', async () => {
+    const { world, call, known, sent, asked, client, done } = setup()
+    call('a1')
+    const answer = client.query(bytes('a'), 'q')
+    await world.run(1)
+    const other = { store: 's2', replica: 2, role: 'voter' } as const
+    known.ranges = [{ ...range('r1', 1), epoch: { version: 1, confVersion: 2 }, replicas: [other] }]
+    sent.shift()!.answer(new BrokerError('UNAVAILABLE', 'broken'), [])
+    asked.shift()!.answer(new BrokerError('UNAVAILABLE', 'broken'), null)
+    await world.runUntil(() => sent.length > 0 && asked.length > 0, 2_000)
+    expect([sent[0]!.store, asked[0]!.store]).toEqual(['s2', 's2'])
+    sent[0]!.answer(null, ['ok'])
+    asked[0]!.answer(null, 'found')
+    expect(await world.resolve(answer)).toBe('found')
+    expect(done).toEqual(['a1:ok'])
+  })
+
   test('a store without space is sent what needs none, at once; the rest fails', async () => {
     const { call, look, flush, done } = setup()
     for (const word of ['a+', 'b-', 'c+']) call(word)
