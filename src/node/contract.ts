@@ -3,6 +3,9 @@ import type { HostId } from '../base/ids.ts'
 import type { Logger } from '../base/logging.ts'
 import type { MetricSource } from '../base/metrics.ts'
 
+/** In the data folder: what a node knows of its cluster. */
+export const CLUSTER_FILE = 'cluster.json'
+
 /** What the command line hands to the composition root. */
 export interface NodeContext {
   log: Logger

@@ -1,11 +1,12 @@
 import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { BrokerError } from '../base/errors.ts'
+import { StateFile } from '../cluster/underlay/shell/state-file.ts'
 import type { Engine } from '../kv/engine/engine.ts'
 import { MemoryEngine } from '../kv/engine/memory/engine.ts'
 import { aloneHere } from '../kv/store/stored.ts'
 import type { Config } from './config/index.ts'
-import type { NodeContext } from './contract.ts'
+import { CLUSTER_FILE, type NodeContext } from './contract.ts'
 
 type DiskEngine = 'rocksdb' | 'lmdb'
 
@@ -34,7 +35,8 @@ const LOSSY_FILE = 'lossy'
 
 /**
  * As {@link openEngine}, for a node that serves. Where the disk lost writes, the replicas that other nodes can make anew
- * are given up; where one range is on this node alone, the node refuses to start, unless the loss is accepted.
+ * are given up. It refuses to start, unless the loss is accepted, where a range is on this node alone, and where the node
+ * never had company: what the disk shows no more may be alone as well.
  */
 export async function openServedEngine(options: Config['store'], context: NodeContext): Promise<OpenedEngine> {
   const path = storePath(context.dataPath)
@@ -47,18 +49,24 @@ export async function openServedEngine(options: Config['store'], context: NodeCo
       if (lossy) leaveMark(mark)
       return { engine, lossy, settled: () => rmSync(mark, { force: true }) }
     } catch (error) {
-      if (!(error instanceof BrokerError) || !error.message.includes(LOSS)) throw error
+      const isLoss = error instanceof BrokerError && error.message.includes(LOSS)
+      if (!isLoss || !hadCompany(context)) throw error
       refused = error
       leaveMark(mark)
     }
   }
   const engine = await openEngine({ ...options, acceptLoss: true }, context)
-  const alone = options.acceptLoss ? [] : aloneHere(engine)
-  if (alone.length > 0) {
+  const alone = aloneHere(engine)
+  if (!options.acceptLoss && alone.length > 0) {
     await engine.close()
     throw refused ?? lossRefusal(path, alone)
   }
   return { engine, lossy: true, settled: () => rmSync(mark, { force: true }) }
+}
+
+/** Others were seen in this node's cluster. */
+function hadCompany({ dataPath }: NodeContext): boolean {
+  return new StateFile(join(dataPath, CLUSTER_FILE)).read()?.cluster?.lonely === false
 }
 
 function lossRefusal(path: string, alone: readonly string[]): BrokerError {
@@ -78,6 +86,8 @@ export async function openEngine(options: Config['store'], context: NodeContext)
   const path = storePath(context.dataPath)
   const { acceptLoss, hangMs } = options
   const shared = { path, acceptLoss, hangMs, fatal: (error: Error) => endAfterDiskFailure(error, context) }
+  if (!acceptLoss && existsSync(join(path, LOSSY_FILE)))
+    throw refusal(path, `it has lost acknowledged writes; ${LOSS} starts without them`)
   const kind = await chooseEngine(options.engine, path, context)
   const engine = await (kind === 'rocksdb' ? openRocks(shared, options) : openLmdb(shared))
   if (engine.lost > 0)

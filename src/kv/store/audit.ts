@@ -12,6 +12,8 @@ export interface AuditOptions {
   send(store: string, packet: Packet): void
   /** Hands the leadership to that store's replica; whether it succeeds shows later. */
   transfer(range: string, store: string): void
+  /** Takes the replica of that store out of a group that is led here. */
+  replace(range: string, store: string): void
 }
 
 /** What a replica's data came to, by the leader's word: waits until as much is applied here. */
@@ -50,6 +52,8 @@ export class Audit {
   readonly #options: AuditOptions
   /** Index of the last comparison, by range: who sleeps is not compared again. */
   readonly #compared = new Map<string, number>()
+  /** Replicas that denied what they once had, when last looked at: `range/id`. */
+  #deny = new Set<string>()
   #rounds = 0
 
   constructor(options: AuditOptions) {
@@ -59,14 +63,16 @@ export class Audit {
   round(hosts: Iterable<Audited>): void {
     this.#rounds++
     const seen = new Set<string>()
+    const denied = this.#deny
+    this.#deny = new Set()
     for (const host of hosts) {
       seen.add(host.id)
-      if (!host.group.alone) this.#look(host)
+      if (!host.group.alone) this.#look(host, denied)
     }
     for (const id of this.#compared.keys()) if (!seen.has(id)) this.#compared.delete(id)
   }
 
-  #look(host: Audited): void {
+  #look(host: Audited, denied: ReadonlySet<string>): void {
     const { id, group, range, halted } = host
     const { send, storeId, transfer } = this.#options
     const others = range.latest.replicas.filter(({ store }) => store !== storeId)
@@ -78,9 +84,21 @@ export class Audit {
       }
       return
     }
+    if (group.leads) this.#lookForLoss(host, denied)
     const { index, hash } = range.applied
     if (!group.leads || this.#compared.get(id) === index) return
     this.#compared.set(id, index)
     for (const { store } of others) send(store, { type: 'audit', range: id, index, hash })
+  }
+
+  /** One that lacks what it once said to have on disk, and lasts in that, may have voted twice: it is no member to keep. */
+  #lookForLoss({ id, group }: Audited, denied: ReadonlySet<string>): void {
+    for (const peer of group.peers()) {
+      const store = group.storeOf(peer.id)
+      if (!peer.lost || peer.id === group.replica || store === undefined) continue
+      const name = `${id}/${peer.id}`
+      if (denied.has(name)) this.#options.replace(id, store)
+      else this.#deny.add(name)
+    }
   }
 }

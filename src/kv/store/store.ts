@@ -90,6 +90,7 @@ export class Store implements MetricSource {
       wake: (host) => (host === null ? this.#schedule() : this.#wake(host)),
       bytesPerSecond: options.snapshotBytesPerSecond,
     })
+    const replace = (range: string, store: string) => void this.change(range, [{ store, role: 'none' }]).catch(() => {})
     this.#others = new Correspondence({
       snapshots: this.#snapshots,
       send: options.send ?? (() => {}),
@@ -102,7 +103,7 @@ export class Store implements MetricSource {
       absorbed: (range, proof) => this.#serviceOf(range)?.wasAbsorbed(range, proof),
       merge: (from, packet) => this.#merges.take(from, packet),
       erased: (range) => this.#goneOf(range)?.replica ?? 0,
-      replace: (range, store) => void this.change(range, [{ store, role: 'none' }]).catch(() => {}),
+      replace,
     })
     this.#merges = new MergeLoop({
       ...{ storeId: options.storeId, clock: options.clock, host: (range) => this.#hostOf(range) },
@@ -116,6 +117,7 @@ export class Store implements MetricSource {
       hosts: () => this.#each((service) => service.hosts),
       send: (store, packet) => this.#others.send(store, packet),
       transfer: (range, store) => void this.transfer(range, store).catch(() => {}),
+      replace,
       flush: () => this.#others.flush(),
     })
     this.#space = new SpaceWatch(options)

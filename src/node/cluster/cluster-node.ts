@@ -9,7 +9,7 @@ import { UnderlayHost, type UnderlayNotice } from '../../cluster/underlay/index.
 import { addressOf, isWildcard } from '../../cluster/underlay/shell/addresses.ts'
 import type { Peers, Rpc } from '../../rpc/index.ts'
 import type { Config } from '../config/index.ts'
-import type { NodeContext } from '../contract.ts'
+import { CLUSTER_FILE, type NodeContext } from '../contract.ts'
 import { Control } from './control.ts'
 import { identityOf, metadataOf, rpcAddressOf } from './identity.ts'
 import { joinPeers, openRpc } from './links.ts'
@@ -76,7 +76,7 @@ export class ClusterNode {
       ...{ seeds: cluster.seeds, expect: cluster.expect ?? 0, secrets: cluster.secret, insecure: cluster.insecure },
       mutualTls: rpc.tls.ca !== null,
       hostId: context.hostId,
-      statePath: join(context.dataPath, 'cluster.json'),
+      statePath: join(context.dataPath, CLUSTER_FILE),
       metadata: metadataOf({ ...identity, rpc: null }),
       userData: hasUserData(),
       // What came since the start is looked for only where it matters: when this host meets its name's older cluster.
