@@ -99,7 +99,7 @@ async function build(
     ...{ cluster: cluster.summary(), listeners, health: health() },
   })
   cluster.control.serve(status)
-  const routes = rangeRoutes(openDesk(cluster, ranges, clock))
+  const routes = rangeRoutes(openDesk(cluster, ranges, clock, log))
   const api = await startApi({ ...config.api, log, health, status, ...cluster.views, routes, metrics })
   stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })

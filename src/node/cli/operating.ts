@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { balancers, rules, setRule, unsetRule } from './balancers.ts'
 import { collect, examples, withConfig } from './command-parts.ts'
-import { explainRange, ranges } from './ranges.ts'
+import { actOnRange, explainRange, ranges } from './ranges.ts'
 import { recover } from './recover.ts'
 
 type Finish = (exitCode: number) => void
@@ -35,6 +35,34 @@ function addRanges(program: Command, finish: Finish): void {
     .addHelpText('after', examples('flockmq ranges explain inbox-1', 'flockmq ranges explain dist-1 --json'))
     .option('--json', 'print JSON')
     .action(async (id, _flags, own: Command) => finish(await explainRange(id, own.optsWithGlobals())))
+  addActs(command, finish)
+}
+
+function addActs(command: Command, finish: Finish): void {
+  const add = (name: 'split' | 'transfer' | 'move' | 'merge', description: string, ...shown: string[]) =>
+    withConfig(command.command(name))
+      .description(description)
+      .argument('<id>', 'range')
+      .addHelpText('after', examples(...shown.map((line) => `flockmq ranges ${name} ${line}`)))
+      .action(async (id, _flags, own: Command) => {
+        const { at, middle, from, to, ...flags } = own.optsWithGlobals()
+        finish(await actOnRange(id, name, { at: middle ? 'middle' : at, from, to }, flags))
+      })
+  add('split', 'Cut a range in two.', 'inbox-1 --middle', 'dist-1 --at 61636d6500')
+    .addOption(new Option('--at <key>', 'first key of the new range, in hexadecimal').conflicts('middle'))
+    .option('--middle', 'where about half of the bytes lie before')
+  add('transfer', 'Hand the lead of a range to another of its voters.', 'dist-1 --to n2').requiredOption(
+    '--to <node>',
+    'name or id of the node',
+  )
+  add(
+    'move',
+    'Move a replica of a range to another node. Balancers may move others in turn.',
+    'dist-1 --from n1 --to n4',
+  )
+    .requiredOption('--from <node>', 'name or id of the node that gives it up')
+    .requiredOption('--to <node>', 'name or id of the node that gets it')
+  add('merge', 'Merge a range with its right neighbour, which must be on the same nodes.', 'inbox-1')
 }
 
 function addBalancers(program: Command, finish: Finish): void {

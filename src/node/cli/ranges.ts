@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Done } from '../ranges/by-hand.ts'
 import type { Explained } from '../ranges/gather.ts'
 import type { AskedNode, RangeInfo, RangeList, ReplicaInfo } from '../ranges/views.ts'
 import { askNode } from './ask.ts'
@@ -9,6 +10,7 @@ import { formatBytes, formatTable } from './table.ts'
 
 /** Nodes are asked by the one that is asked, which waits for each of them. */
 const ASK_MS_MAX = 10_000
+const ACT_MS_MAX = 90_000
 const FIGURES = new Set(['TERM', 'COMMIT', 'APPLIED', 'LAG', 'LOG', 'SIZE', 'WRITES/S', 'QUERIES/S'])
 const HEADER = ['RANGE', 'NODE', 'KIND', 'ROLE', 'TERM', 'EPOCH', 'COMMIT', 'APPLIED', 'LAG', 'LOG']
 const HEADER_END = ['SIZE', 'WRITES/S', 'QUERIES/S', 'NOTE']
@@ -32,6 +34,19 @@ export async function explainRange(id: string, flags: ConfigFlags & { json?: boo
   const explained = await askNode<Explained>(flags, { to: 'explain a range', path, msMax: ASK_MS_MAX })
   process.stdout.write(flags.json ? `${JSON.stringify(explained, null, 2)}\n` : formatExplained(explained))
   return explained.range.leader === null ? EXIT.notReady : EXIT.ok
+}
+
+/** Has a range split, handed over, moved or merged, and prints what has become of it. */
+export async function actOnRange(
+  id: string,
+  act: 'split' | 'transfer' | 'move' | 'merge',
+  body: object,
+  flags: ConfigFlags & { json?: boolean },
+): Promise<number> {
+  const path = `/ranges/${encodeURIComponent(id)}/${act}`
+  const done: Done = await askNode(flags, { to: `${act} a range`, path, method: 'POST', body, msMax: ACT_MS_MAX })
+  process.stdout.write(flags.json ? `${JSON.stringify(done, null, 2)}\n` : `${done.message}\n`)
+  return EXIT.ok
 }
 
 async function askAll(flags: ConfigFlags, service: string | null): Promise<Omit<RangeList, 'next'>> {

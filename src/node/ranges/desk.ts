@@ -1,5 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
+import type { Logger } from '../../base/logging.ts'
 import type { ClusterNode } from '../cluster/cluster-node.ts'
+import { ByHand } from './by-hand.ts'
 import { Gather } from './gather.ts'
 import { Names } from './names.ts'
 import type { RangeNode } from './range-node.ts'
@@ -7,7 +9,7 @@ import type { Desk } from './routes.ts'
 import { Steering } from './steering.ts'
 
 /** The operator's side of the ranges, on one node. */
-export function openDesk(cluster: ClusterNode, ranges: RangeNode, clock: Clock): Desk {
+export function openDesk(cluster: ClusterNode, ranges: RangeNode, clock: Clock, log: Logger): Desk {
   const members = () => cluster.roster.list().members
   const names = new Names(members)
   const gather = new Gather({
@@ -24,5 +26,11 @@ export function openDesk(cluster: ClusterNode, ranges: RangeNode, clock: Clock):
     landscape: () => ranges.keeper.landscape(null),
     now: () => clock.now(),
   })
-  return { gather, steering }
+  const byHand = new ByHand({
+    ...{ control: cluster.control, gather, names, store: ranges.store, self: cluster.underlay.self.id, clock, log },
+    cutNear: ({ service }, key) => ranges.cutNear(service, key),
+    middleOf: (range) => ranges.middleOf(range),
+    hold: (range) => ranges.keeper.hold(range),
+  })
+  return { gather, steering, byHand, names }
 }

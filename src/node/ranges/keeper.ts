@@ -104,6 +104,11 @@ export class Keeper {
     })
   }
 
+  /** An operator changes the range: the balancers leave it alone, for a while. */
+  hold(range: string): void {
+    this.#acting.set(range, this.#options.clock.monotonic())
+  }
+
   /** What balancers are shown. `self`: null for a dry run. */
   landscape(self: string | null): Landscape {
     const { underlay, tidings } = this.#options

@@ -6,7 +6,7 @@ import type { Rules } from '../../kv/balance/index.ts'
 import type { RangeClient } from '../../kv/client/client.ts'
 import type { Engine } from '../../kv/engine/engine.ts'
 import { META_RANGE_BYTES, type MetaChange, MetaObserver, metaCoprocessor } from '../../kv/meta/index.ts'
-import type { Coprocessor, RangeObserver, ServiceName } from '../../kv/range/coprocessor.ts'
+import type { Coprocessor, RangeDescriptor, RangeObserver, ServiceName } from '../../kv/range/coprocessor.ts'
 import { RangeCalls } from '../../kv/remote/range-calls.ts'
 import { StoreLinks } from '../../kv/remote/store-links.ts'
 import { ANSWERS } from '../../kv/store/answers.ts'
@@ -73,7 +73,7 @@ export class RangeNode implements MetricSource {
     })
     this.#links.attach(this.store)
     this.tidings = new Tidings(cluster.overlay.keys, clock)
-    this.#sizes = new Sizes(engine, clock, (service, key) => this.#opened.get(service)?.(key) ?? null)
+    this.#sizes = new Sizes(engine, clock, (service, key) => this.cutNear(service, key))
     this.#founds = mayFound(cluster)
     this.metaRanges = this.serve(metaCoprocessor, this.meta as RangeObserver<MetaChange>, {
       commandBytes: () => META_RANGE_BYTES,
@@ -135,6 +135,16 @@ export class RangeNode implements MetricSource {
 
   get replication(): Replication {
     return this.#options.replication
+  }
+
+  /** Where a cut near a key may lie; null: nowhere near. */
+  cutNear(service: ServiceName, key: Uint8Array): Uint8Array | null {
+    return this.#opened.get(service)?.(key) ?? null
+  }
+
+  /** Reads the range through. */
+  async middleOf(range: RangeDescriptor): Promise<Uint8Array | null> {
+    return (await this.#sizes.measure(range)).middle
   }
 
   /** What balancers strive for now. */

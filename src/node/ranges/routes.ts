@@ -1,19 +1,28 @@
 import type { ApiRequest, ApiRoute } from '../../api/index.ts'
 import { BrokerError } from '../../base/errors.ts'
+import type { Act, ByHand } from './by-hand.ts'
 import { type Gather, PAGE_MAX } from './gather.ts'
+import type { Names } from './names.ts'
 import type { Steering } from './steering.ts'
 
 /** Parts of the operator's side of the ranges. */
 export interface Desk {
   gather: Gather
   steering: Steering
+  byHand: ByHand
+  names: Names
 }
 
 /** What operators see and do of ranges, over HTTP. */
-export function rangeRoutes({ gather, steering }: Desk): ApiRoute[] {
+export function rangeRoutes({ gather, steering, byHand, names }: Desk): ApiRoute[] {
   return [
     { method: 'GET', path: '/ranges', answer: ({ query }) => gather.list(pageQuery(query)) },
     { method: 'GET', path: '/ranges/:id', answer: ({ params }) => gather.explain(params.id!) },
+    {
+      method: 'POST',
+      path: '/ranges/:id/:act',
+      answer: ({ params, body }) => byHand.act(params.id!, actOf(params.act!, body, names)),
+    },
     { method: 'GET', path: '/balancers', answer: () => steering.list() },
     { method: 'PUT', path: '/balancers/rules/:name', answer: (request) => setRule(steering, request) },
     { method: 'DELETE', path: '/balancers/rules/:name', answer: ({ params }) => steering.unset(params.name!) },
@@ -37,4 +46,27 @@ function setRule(steering: Steering, { params, body }: ApiRequest) {
     )
   }
   return steering.set(params.name!, String(value))
+}
+
+/** Nodes are given by name or id. */
+function actOf(type: string, body: unknown, names: Names): Act {
+  const { at, to, from } = (body ?? {}) as Record<string, unknown>
+  const node = (name: string, value: unknown) => {
+    if (typeof value === 'string') return names.find(value)
+    throw new BrokerError('INVALID_ARGUMENT', `The body must be JSON that names a node in "${name}"`)
+  }
+  switch (type) {
+    case 'split':
+      if (at === 'middle') return { type, key: null }
+      if (typeof at === 'string' && /^([0-9a-f]{2})+$/i.test(at)) return { type, key: at.toLowerCase() }
+      throw new BrokerError('INVALID_ARGUMENT', '"at" must be a key in hexadecimal, or "middle"')
+    case 'transfer':
+      return { type, to: node('to', to) }
+    case 'move':
+      return { type, from: node('from', from), to: node('to', to) }
+    case 'merge':
+      return { type }
+    default:
+      throw new BrokerError('NOT_FOUND', `A range knows no "${type}": there are split, transfer, move and merge`)
+  }
 }

@@ -27,6 +27,8 @@ const KEEP_MS = 10 * 60_000
 const SLICE_MS = 2
 const SLICE_RECORDS = 512
 const PAUSE_MS = 400
+/** Where somebody waits for it. */
+const URGENT_PAUSE_MS = 2
 const MARKS_MAX = 256
 
 /**
@@ -41,6 +43,7 @@ export class Sizes {
   readonly #waiting: RangeDescriptor[] = []
   #walk: Walk | null = null
   #stopTimer: (() => void) | null = null
+  #stopped = false
 
   /** @param cutNear where a cut near a key may lie; null: not there */
   constructor(engine: Engine, clock: Clock, cutNear: (service: ServiceName, key: Uint8Array) => Uint8Array | null) {
@@ -63,7 +66,21 @@ export class Sizes {
     return valid ? known : { bytes: 0, middle: null }
   }
 
+  /** Reads the range through now, at the cost of a part of a core. */
+  measure(descriptor: RangeDescriptor): Promise<RangeSize> {
+    const walk: Walk = { descriptor, from: descriptor.start, bytes: 0, marks: [], markEvery: 1 }
+    return new Promise((resolve) => {
+      const go = (): void => {
+        if (this.#stopped) return resolve({ bytes: 0, middle: null })
+        if (!this.#step(walk)) return void this.#clock.after(URGENT_PAUSE_MS, go)
+        resolve({ bytes: walk.bytes, middle: this.#middleOf(descriptor, walk.bytes, walk.marks) })
+      }
+      go()
+    })
+  }
+
   stop(): void {
+    this.#stopped = true
     this.#stopTimer?.()
     this.#waiting.length = 0
     this.#walk = null

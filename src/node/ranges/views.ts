@@ -125,7 +125,10 @@ export function mergePages(
   for (const tiding of heard) {
     if (matches(tiding.descriptor, query)) groupOf(tiding.descriptor.id).heard = tiding
   }
-  const all = [...groups.values()].sort((a, b) => compare(a.id, b.id))
+  // A hint of a range that none of its nodes knows is old: the range has become part of another one.
+  const isThere = ({ told, heard: hint }: RangeGroup) =>
+    told.size > 0 || hint?.descriptor.replicas.some(({ store }) => !pages.has(store))
+  const all = [...groups.values()].filter(isThere).sort((a, b) => compare(a.id, b.id))
   const whole = until === null ? all : all.filter(({ id }) => id <= until)
   const page = whole.slice(0, query.limit)
   return { groups: page, next: page.length < all.length ? page.at(-1)!.id : null }

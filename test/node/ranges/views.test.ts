@@ -98,6 +98,11 @@ test('a range whose nodes are all silent is shown as its leader told it', () => 
   expect(next).toBeNull()
 })
 
+test('what was heard of a range that none of its nodes knows any more is not shown', () => {
+  const pages = new Map(['A', 'B', 'C'].map((store) => [store, pageOf([], ALL)]))
+  expect(mergePages(pages, [heard('dist-1')], ALL)).toEqual({ groups: [], next: null })
+})
+
 test('a replica that has no state yet, and one that its leader does not hear', () => {
   const pages = new Map([
     ['A', pageOf([leading('dist-1')], ALL)],
