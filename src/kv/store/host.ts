@@ -177,7 +177,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     if (this.#closed !== null) return
     if (this.group.leads && proposes) {
       const due = this.#timed.take(nowMs, this.#limits.dueMax)
-      if (due !== null) this.#proposals.pushOwn(due, NO_ANSWER)
+      if (due !== null) this.#proposals.pushOwn(due, NO_ANSWER, nowMs)
       while (this.#mayPropose && this.#propose(nowMs)) {}
     }
     this.#takeAll(nowMs, gathered)

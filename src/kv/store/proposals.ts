@@ -42,6 +42,8 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
   #commands = 0
   #bytes = 0
   #queuedCommands = 0
+  /** The time at which queued work was found to be due, ms since 1970: no entry says an earlier one. */
+  #dueMs = Number.NEGATIVE_INFINITY
 
   constructor(range: Range<Command, Response, Query, Answer, Effect>, limits: StoreLimits) {
     this.#range = range
@@ -71,16 +73,17 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
       const message = `Cannot take commands for range "${batch.range}": ${this.#commands} with ${this.#bytes} bytes are under way`
       return new BrokerError('OVERLOADED', message)
     }
-    this.pushOwn(batch, answer)
+    this.#push(batch, answer)
     return null
   }
 
-  /** The range's own work, which is never refused. */
-  pushOwn(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): void {
-    this.#commands += batch.run.count
-    this.#bytes += batch.bytes
-    this.#queuedCommands += batch.run.count
-    this.#queue.push({ type: 'commands', batch, answer })
+  /**
+   * The range's own work, which is never refused. It was due at `nowMs`, and still is where the clock is set back while it
+   * waits.
+   */
+  pushOwn(batch: CommandBatch<Command>, answer: BatchAnswer<Response>, nowMs: number): void {
+    this.#dueMs = Math.max(this.#dueMs, nowMs)
+    this.#push(batch, answer)
   }
 
   pushAct(make: (nowMs: number) => Entry<Command>, answer: (error: Error | null) => void): void {
@@ -119,6 +122,14 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
       queued.answer(error, [])
     }
     this.#queuedCommands = 0
+    this.#dueMs = Number.NEGATIVE_INFINITY
+  }
+
+  #push(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): void {
+    this.#commands += batch.run.count
+    this.#bytes += batch.bytes
+    this.#queuedCommands += batch.run.count
+    this.#queue.push({ type: 'commands', batch, answer })
   }
 
   #nextAct(nowMs: number): Proposal<Command, Response> | null {
@@ -157,7 +168,9 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
     if (taken.length === 0) return null
     const commands = taken.length === 1 ? taken[0]!.batch.commands : taken.flatMap(({ batch }) => batch.commands)
     const runs = taken.map(({ batch }) => batch.run)
-    return { type: 'commands', entry: this.#range.propose(runs, commands, nowMs), taken }
+    const entry = this.#range.propose(runs, commands, Math.max(nowMs, this.#dueMs))
+    if (this.#queue.length === 0) this.#dueMs = Number.NEGATIVE_INFINITY
+    return { type: 'commands', entry, taken }
   }
 
   #release(batch: CommandBatch<Command>): void {

@@ -45,7 +45,7 @@ async function live(it: StoreWorld, plan: Plan): Promise<Counts> {
     answered = true
   })
   await within(it, PROGRESS_MS_MAX, 'A healed majority makes progress', () =>
-    answered ? null : 'not every list answers',
+    answered ? null : ['not every list answers', ...it.cluster.health()].join('; '),
   )
   it.clients.stop()
   faults.calm([])
