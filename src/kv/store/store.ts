@@ -220,8 +220,7 @@ export class Store implements MetricSource {
 
   /**
    * Makes the right neighbour a part of the range `left`, which this store must lead; the same stores must hold both. No
-   * data moves. Settled when that is applied, or given up: CONFLICT says why. After a loss of leadership another store
-   * brings it to its end.
+   * data moves. Settled when that is applied, or given up: CONFLICT says why. The next leader brings it to its end.
    */
   merge(left: string, right: string): Promise<void> {
     return new Promise((resolve, reject) => {
