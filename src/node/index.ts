@@ -70,7 +70,14 @@ async function build(
     clusterName: config.cluster.name,
     replication: replicationOf(config),
   })
-  const services = startServices({ clock, random: systemRandom, log, node: hostId, plugins, ranges })
+  const services = startServices({
+    ...{ clock, random: systemRandom, log, node: hostId, plugins, ranges },
+    others: {
+      peers: cluster.peers,
+      incarnation: cluster.incarnation,
+      watchAlive: (listener) => cluster.watchAlive('mqtt', listener),
+    },
+  })
   stops.push(() => services.stop())
   ranges.start()
   // The first batch that is synced holds what was given up.

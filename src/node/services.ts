@@ -10,9 +10,18 @@ import { createInbox, type Dedup, type Inbox, type WillPublisher } from '../inbo
 import type { RangeClient } from '../kv/client/client.ts'
 import type { Coprocessor, RangeObserver } from '../kv/range/coprocessor.ts'
 import type { ServeOptions } from '../kv/store/store.ts'
-import { LocalTable, type MqttParts, Router, SessionRoutes } from '../mqtt/index.ts'
+import {
+  Clients,
+  Deliveries,
+  LocalTable,
+  type MqttParts,
+  Router,
+  type RouterParts,
+  SessionRoutes,
+} from '../mqtt/index.ts'
 import type { EventBus, SettingsSource } from '../plugin/index.ts'
 import { createRetain, type Retain } from '../retain/index.ts'
+import type { Peers } from '../rpc/index.ts'
 
 /** Approximate bytes of the cache from topics to routes. */
 const MATCH_CACHE_BYTES_MAX = 128 * 1024 * 1024
@@ -24,15 +33,26 @@ export interface ServiceOptions {
   node: string
   plugins: { settings: SettingsSource; events: EventBus }
   ranges: RangeHome
+  /** The other nodes. Absent: there are none, and never will be. */
+  others?: OtherFrontEnds
   /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
   defer?: (callback: () => void) => void
 }
 
 /** The stateful services of a node on their ranges, and what the front end needs of them. */
 export interface Services extends MetricSource {
-  parts: Pick<MqttParts, 'router' | 'table' | 'dist' | 'inbox' | 'retain' | 'routes' | 'hlc'>
+  parts: Pick<MqttParts, 'router' | 'table' | 'dist' | 'inbox' | 'retain' | 'routes' | 'hlc' | 'clients'>
   health(): Health
   stop(): Promise<void>
+}
+
+/** The nodes whose clients are one with those of this node. */
+export interface OtherFrontEnds {
+  peers: Peers
+  /** Of this process: higher than those of its host before it. */
+  incarnation: number
+  /** Tells the nodes that live, this one among them, now and at each change. The returned function ends it. */
+  watchAlive(listener: (nodes: readonly string[]) => void): () => void
 }
 
 /** Where the services' ranges are. */
@@ -81,23 +101,73 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
   const routes = new SessionRoutes(dist, inbox, log)
   const queueDropped = (tenant: TenantId, client: InboxId, topic: string, qos: QoS) =>
     plugins.events.drop(qos === 0 ? 'offline' : 'queue-full', tenant, client, topic, qos)
+  const joined = options.others === undefined ? null : joinFrontEnds(options.others, { ...options, dist, table })
   const router = new Router({
-    ...{ dist, inbox, retain, table, node, log, queueDropped },
+    ...{ dist, inbox, retain, table, node, log, queueDropped, random, ...joined?.routing },
     settings: plugins.settings,
     brokers: new Map(),
   })
   fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, defer, log })
   inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
   return {
-    parts: { router, table, dist, inbox, retain, routes, hlc },
+    parts: { router, table, dist, inbox, retain, routes, hlc, ...joined?.parts },
     health: () => healthOf(ranges, dist),
     collect: (sink) => {
       collect(sink, dist, inbox, retain)
       ranges.collect(sink)
+      joined?.collect(sink)
     },
     stop: async () => {
+      joined?.stop()
       await inbox.close()
       await ranges.close()
+    },
+  }
+}
+
+interface JoinedFrontEnds extends MetricSource {
+  routing: Pick<RouterParts, 'others'>
+  parts: Pick<MqttParts, 'clients'>
+  stop(): void
+}
+
+/** Messages to and from the clients of other nodes, and one connection a client id among them all. */
+function joinFrontEnds(
+  { peers, incarnation: run, watchAlive }: OtherFrontEnds,
+  {
+    dist,
+    table,
+    clock,
+    random,
+    plugins,
+    node,
+  }: Pick<ServiceOptions, 'clock' | 'random' | 'plugins' | 'node'> & {
+    dist: DistService
+    table: LocalTable
+  },
+): JoinedFrontEnds {
+  const lifeOf = (tenant: TenantId, topic: string) => dist.match(tenant, topic)
+  const deliveries = new Deliveries({ peers, run, table, lifeOf, events: plugins.events, clock, random })
+  const clients = new Clients({ peers, run, clock })
+  let known = new Set<string>()
+  const unwatch = watchAlive((nodes) => {
+    const alive = new Set(nodes.filter((other) => other !== node))
+    clients.setMembers(nodes)
+    for (const other of alive) if (!known.has(other)) deliveries.joined(other)
+    for (const other of known) if (!alive.has(other)) deliveries.left(other)
+    known = alive
+  })
+  return {
+    routing: { others: deliveries },
+    parts: { clients },
+    collect: (sink) => {
+      deliveries.collect(sink)
+      clients.collect(sink)
+    },
+    stop: () => {
+      unwatch()
+      deliveries.stop()
+      clients.stop()
     },
   }
 }

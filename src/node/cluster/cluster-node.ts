@@ -44,13 +44,18 @@ export class ClusterNode {
   readonly underlay: UnderlayHost
   readonly overlay: Overlay
   readonly #rpc: Rpc
+  readonly #incarnation: number
   readonly #setup: ClusterSetup
   readonly #endJoining: () => void
   readonly #waiting: () => Waiting | null
 
-  private constructor(parts: { underlay: UnderlayHost; rpc: Rpc; waiting: () => Waiting | null }, setup: ClusterSetup) {
+  private constructor(
+    parts: { underlay: UnderlayHost; rpc: Rpc; incarnation: number; waiting: () => Waiting | null },
+    setup: ClusterSetup,
+  ) {
     const { clock, random, config } = setup
-    const { underlay, rpc, waiting } = parts
+    const { underlay, rpc, incarnation, waiting } = parts
+    this.#incarnation = incarnation
     this.#waiting = waiting
     this.underlay = underlay
     this.#rpc = rpc
@@ -98,7 +103,7 @@ export class ClusterNode {
       const { id, incarnation } = underlay.self
       const rpc = await openRpc(config, { node: id, incarnation, clock, random, log: context.log })
       underlay.setMetadata(metadataOf({ ...identity, rpc: toldAddress(config, rpc.port) }))
-      return new ClusterNode({ underlay, rpc, waiting: () => waiting }, setup)
+      return new ClusterNode({ underlay, rpc, incarnation, waiting: () => waiting }, setup)
     } catch (error) {
       await underlay.stop('pause')
       throw error
@@ -109,6 +114,27 @@ export class ClusterNode {
   get addresses(): { gossip: string; rpc: string } {
     const { self } = this.underlay
     return { gossip: self.address, rpc: rpcAddressOf(self)! }
+  }
+
+  /** Of this process: higher than those of its host before it. */
+  get incarnation(): number {
+    return this.#incarnation
+  }
+
+  /** Tells the nodes that live and run `role`, this one among them, now and at each change. */
+  watchAlive(role: string, listener: (nodes: readonly HostId[]) => void): () => void {
+    let told = ''
+    const tell = () => {
+      const others = this.underlay.members().filter((host) => {
+        return (host.state === 'alive' || host.state === 'suspect') && identityOf(host).roles.includes(role)
+      })
+      const nodes = [this.underlay.self.id, ...others.map(({ id }) => id)].sort()
+      if (told === nodes.join()) return
+      told = nodes.join()
+      listener(nodes)
+    }
+    tell()
+    return this.underlay.on(tell)
   }
 
   get peers(): Peers {

@@ -60,8 +60,8 @@ export class RangeNode implements MetricSource {
 
   constructor(options: RangeNodeOptions) {
     const { cluster, engine, lossy, clock, random, log, fatal, hangMs, clusterName } = options
-    const { underlay, peers } = cluster
-    const { id, incarnation } = underlay.self
+    const { underlay, peers, incarnation } = cluster
+    const { id } = underlay.self
     this.#options = options
     this.#links = new StoreLinks(peers)
     this.#calls = new RangeCalls(peers)
