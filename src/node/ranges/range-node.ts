@@ -104,6 +104,8 @@ export class RangeNode implements MetricSource {
       underlay.on((notice) => {
         if (notice.type === 'formed') this.#found()
         else if (notice.type === 'adopted') this.#founding.start()
+        // Its ranges need not wait for a whole timeout.
+        else if (notice.type === 'suspect' || notice.type === 'dead') this.store.suspect(notice.host.id)
       }),
     )
   }
