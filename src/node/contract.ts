@@ -23,6 +23,8 @@ export interface RunningNode {
   health(): Health
   /** All figures of this node, as /metrics shows them. */
   metrics: MetricSource[]
+  /** Resolves when this node was decommissioned: it is to be stopped, and never started again. */
+  left: Promise<void>
   /** Closes everything in order. Called once; the caller bounds it in time. */
   stop(): Promise<void>
 }

@@ -106,16 +106,26 @@ async function build(
     ...{ cluster: cluster.summary(), listeners, health: health() },
   })
   cluster.control.serve(status)
-  const routes = rangeRoutes(openDesk(cluster, ranges, clock, log))
+  let depart = () => {}
+  const left = new Promise<void>((resolve) => {
+    depart = () => {
+      cluster.leave()
+      resolve()
+    }
+  })
+  const desk = openDesk(cluster, ranges, { clock, log, depart: () => depart() })
+  const routes = rangeRoutes(desk)
   const api = await startApi({ ...config.api, log, health, status, ...cluster.views, routes, metrics })
   stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })
   cluster.announce(false)
+  desk.departure.start()
   stops.push(async () => {
+    desk.departure.stop()
     cluster.announce(true)
     await ranges.drain(DRAIN_MS_MAX)
   })
-  return { listeners, health, metrics, stop }
+  return { listeners, health, metrics, left, stop }
 }
 
 function replicationOf({ dist, inbox, retain }: Config): Replication {

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { balancers, rules, setRule, unsetRule } from './balancers.ts'
 import { collect, examples, withConfig } from './command-parts.ts'
+import { decommission } from './decommission.ts'
 import { actOnRange, explainRange, ranges } from './ranges.ts'
 import { recover } from './recover.ts'
 
@@ -10,6 +11,7 @@ type Finish = (exitCode: number) => void
 export function addOperating(program: Command, finish: Finish): void {
   addRanges(program, finish)
   addBalancers(program, finish)
+  addDecommission(program, finish)
   addRecover(program, finish)
 }
 
@@ -128,4 +130,18 @@ function addRecover(program: Command, finish: Finish): void {
       ),
     )
     .action(async (folder, flags) => finish(await recover(folder, flags)))
+}
+
+function addDecommission(program: Command, finish: Finish): void {
+  withConfig(program.command('decommission'))
+    .description('Free a node of all its replicas, wait, and end it for ever. What it asks is a node of the cluster.')
+    .argument('<node>', 'name or id of the node')
+    .option('--cancel', 'take it back, while the node is not gone yet')
+    .option('--yes', 'although ranges will have fewer replicas')
+    .option('--json', 'print JSON, a line whenever something changed')
+    .addHelpText(
+      'after',
+      examples('flockmq decommission n3', 'flockmq decommission n3 --yes --json', 'flockmq decommission n3 --cancel'),
+    )
+    .action(async (node, flags) => finish(await decommission(node, flags)))
 }

@@ -35,7 +35,7 @@ async function runNode(config: Config, folder: ReturnType<typeof openDataFolder>
     announce(node, config, { log, path: folder.path, elapsedMs: performance.now() - startedMs })
     folder.lock.publish(node.listeners.find(({ name }) => name === 'api')?.address ?? '')
     await tellParent({ type: 'ready', pid: process.pid })
-    await stopAsked
+    await Promise.race([stopAsked, node.left])
   }
   return await stopWithin(config.node.stopSecondsMax, starting, log)
 }

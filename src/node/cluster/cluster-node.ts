@@ -48,6 +48,7 @@ export class ClusterNode {
   readonly #setup: ClusterSetup
   readonly #endJoining: () => void
   readonly #waiting: () => Waiting | null
+  #leaves = false
 
   private constructor(
     parts: { underlay: UnderlayHost; rpc: Rpc; incarnation: number; waiting: () => Waiting | null },
@@ -183,14 +184,19 @@ export class ClusterNode {
     return this.underlay.cluster === null ? [{ part: 'cluster', message: this.#whyWaiting() }] : []
   }
 
-  /** A pause: the others expect this node back, and get what is under way to them. */
+  /** When it stops, it will not be back: the others forget it, and its data folder cannot start again. */
+  leave(): void {
+    this.#leaves = true
+  }
+
+  /** A pause, unless it leaves: the others expect this node back, and get what is under way to them. */
   async stop(): Promise<void> {
     await this.#rpc.drain(DRAIN_MS_MAX)
     this.#endJoining()
     this.#rpc.close()
     this.registry.stop()
     this.overlay.stop()
-    await this.underlay.stop('pause')
+    await this.underlay.stop(this.#leaves ? 'leave' : 'pause')
   }
 
   /** One node, and what it says of itself; null: there is no such node. */

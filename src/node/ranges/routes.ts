@@ -1,6 +1,7 @@
 import type { ApiRequest, ApiRoute } from '../../api/index.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { Act, ByHand } from './by-hand.ts'
+import type { Departure } from './departure.ts'
 import { type Gather, PAGE_MAX } from './gather.ts'
 import type { Names } from './names.ts'
 import type { Steering } from './steering.ts'
@@ -10,11 +11,12 @@ export interface Desk {
   gather: Gather
   steering: Steering
   byHand: ByHand
+  departure: Departure
   names: Names
 }
 
 /** What operators see and do of ranges, over HTTP. */
-export function rangeRoutes({ gather, steering, byHand, names }: Desk): ApiRoute[] {
+export function rangeRoutes({ gather, steering, byHand, departure, names }: Desk): ApiRoute[] {
   return [
     { method: 'GET', path: '/ranges', answer: ({ query }) => gather.list(pageQuery(query)) },
     { method: 'GET', path: '/ranges/:id', answer: ({ params }) => gather.explain(params.id!) },
@@ -23,6 +25,13 @@ export function rangeRoutes({ gather, steering, byHand, names }: Desk): ApiRoute
       path: '/ranges/:id/:act',
       answer: ({ params, body }) => byHand.act(params.id!, actOf(params.act!, body, names)),
     },
+    { method: 'GET', path: '/decommission/:node', answer: ({ params }) => departure.info(params.node!) },
+    {
+      method: 'POST',
+      path: '/decommission/:node',
+      answer: ({ params, body }) => departure.begin(params.node!, (body as { yes?: unknown } | null)?.yes === true),
+    },
+    { method: 'DELETE', path: '/decommission/:node', answer: ({ params }) => departure.cancel(params.node!) },
     { method: 'GET', path: '/balancers', answer: () => steering.list() },
     { method: 'PUT', path: '/balancers/rules/:name', answer: (request) => setRule(steering, request) },
     { method: 'DELETE', path: '/balancers/rules/:name', answer: ({ params }) => steering.unset(params.name!) },
