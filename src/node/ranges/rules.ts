@@ -21,8 +21,13 @@ export function rulesOf(replication: Replication, state: MetaState): Rules {
 /** @param replication null: as if no configuration said anything */
 export function rulesFromTexts(replication: Replication | null, texts: readonly RuleText[]): Rules {
   const configured = replication === null ? [] : configuredTexts(replication)
-  // Every node reads the cluster's own records from memory.
-  const rules = rulesFrom([...configured, ['services.cluster.learnersOn', 'mqtt'], ...texts])
+  const own: RuleText[] = [
+    // Every node reads the cluster's own records from memory,
+    ['services.cluster.learnersOn', 'mqtt'],
+    // and a session's queue is pushed from the replica on the node that has its connection.
+    ['services.inbox.learnersOn', 'mqtt'],
+  ]
+  const rules = rulesFrom([...configured, ...own, ...texts])
   checkRules(rules)
   return rules
 }

@@ -108,5 +108,5 @@ test('tables of balancers and rules', async () => {
   expect(shown).toMatch(/^dist-1 +drain +transfer +n1 +n1 pauses$/m)
   expect(formatBalancers(list)).toMatch(/They would do nothing now\.\n$/)
   expect(formatRules(list.rules)).toMatch(/^enabled\.zones +false +set +true$/m)
-  expect(formatRules(list.rules)).toMatch(/^services\.inbox\.learnersOn +- +default +-$/m)
+  expect(formatRules(list.rules)).toMatch(/^services\.retain\.learnersOn +- +default +-$/m)
 })
