@@ -2,7 +2,16 @@ import type { Cursor } from '../kv/engine/engine.ts'
 import type { Reader } from '../kv/range/coprocessor.ts'
 import type { CountEffect } from './store/command.ts'
 import { decodeSession, decodeTally } from './store/records.ts'
-import { after, inboxEnd, KIND_SESSION, KIND_TALLY, startOf, timersStart } from './store/schema.ts'
+import {
+  after,
+  inboxEnd,
+  KIND_INDEX,
+  KIND_SESSION,
+  KIND_TALLY,
+  startOf,
+  timersStart,
+  withKind,
+} from './store/schema.ts'
 
 /** Inboxes counted at a time: about 4 ms of reads. */
 const SLICE = 256
@@ -68,8 +77,13 @@ export class StoredCount {
     }
     const end = inboxEnd(start)
     const length = start.length
-    // An inbox begins with its session and its tally.
     let kind = cursor.key[length]!
+    // The time index of a range stands before its first inbox, and its keys begin like those of that one.
+    if (kind === KIND_INDEX) {
+      this.#found = cursor.seek(withKind(start, KIND_SESSION))
+      return
+    }
+    // An inbox begins with its session and its tally.
     if (kind === KIND_SESSION) {
       this.#stored.sessions++
       if (decodeSession(cursor.value).attached) this.#stored.attached++

@@ -21,6 +21,15 @@ test('sessions, queues and what is counted of them survive the process', async (
   expect(resumed.seen).toEqual(['-+!', '2+', '3+'])
 })
 
+test('an inbox that begins its range is counted too', async () => {
+  const before = new World(lastingEngine()).start()
+  // A range begins with `h`; timers of its sessions stand before it.
+  for (const name of ['a', 'h', 'p', 'z']) await before.detach(await before.owner(name, { expirySeconds: 1_000 }))
+  const after = await before.restart()
+  await after.settle()
+  expect(after.inbox.stats()).toMatchObject({ sessions: 4, attached: 0 })
+})
+
 test('what the process held is detached: sessions expire, wills fire', async () => {
   const before = new World(lastingEngine()).start()
   for (const name of ['a', 'm', 'z']) await before.owner(name, { expirySeconds: 10, will: will(name, 5) })

@@ -25,7 +25,8 @@ export function loadSplitStep(survey: Survey, range: RangeView): Step | null {
   const { splitLoad } = survey.service(range)
   const key = range.splitHint
   const load = range.writeLoad + range.queryLoad
-  if (load <= splitLoad || !mayCut(survey, range, key)) return null
+  // One store does no more with two ranges than with one.
+  if (load <= splitLoad || !canShare(survey, range) || !mayCut(survey, range, key)) return null
   const reason = `it does ${Math.round(load)} commands and queries a second, more than ${splitLoad}`
   return { action: { type: 'split', key }, reason }
 }
@@ -57,6 +58,11 @@ export function rightNeighbours(ranges: readonly RangeView[]): Map<string, Range
     if (right !== undefined) result.set(descriptor.id, right)
   }
   return result
+}
+
+/** More than one store could lead its parts. */
+function canShare(survey: Survey, { descriptor }: RangeView): boolean {
+  return survey.stores.filter(({ id, roles }) => survey.alive(id) && roles.includes(descriptor.service)).length > 1
 }
 
 function mayCut(survey: Survey, range: RangeView, key: Uint8Array | null): key is Uint8Array {

@@ -47,7 +47,7 @@ export const SERVICE_RULES: ServiceRules = {
   voters: 3,
   learnersOn: [],
   splitBytes: 512 * 2 ** 20,
-  splitLoad: 5_000,
+  splitLoad: 20_000,
   rangesMax: 1_024,
   preSplit: [],
   mergeBytes: 64 * 2 ** 20,
