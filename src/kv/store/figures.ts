@@ -67,9 +67,11 @@ export function statsOf({ range, descriptor, halted, load, group, traffic }: Ser
 
 function lagOf(group: Group, lastIndex: number): Record<string, number | null> {
   const lag: Record<string, number | null> = {}
-  for (const { id, match, active } of group.peers()) {
+  for (const { id, match, active, state } of group.peers()) {
     const store = group.storeOf(id)
-    if (store !== undefined && id !== group.replica) lag[store] = active ? Math.max(0, lastIndex - match) : null
+    if (store === undefined || id === group.replica) continue
+    // One that waits for its state lacks all of it, however short the log is.
+    lag[store] = active && match > 0 && state !== 'snapshot' ? Math.max(0, lastIndex - match) : null
   }
   return lag
 }
