@@ -325,6 +325,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   /** False where the entry takes over a range whose replica here has not come so far. */
   #takeCommitted({ entry, config }: Committed, gathered: Gathered): boolean {
+    // What the group does without it is not its own: above all, a child has no replica here.
+    if (this.#removed) return true
     const right = entry.type === 'command' && isMergeCommit(entry.data) ? rightOf(entry, this, this.#service) : null
     if (right === 'waits') return false
     this.group.committed(entry)

@@ -29,6 +29,7 @@ import {
   type Beginning,
   beginRanges,
   FIRST_TERM,
+  hadFirst,
   hasOthers,
   loadRange,
   loadRanges,
@@ -103,7 +104,8 @@ export class Service<Command, Response, Query, Answer, Effect>
     const { engine } = this.#context
     const { service } = this.coprocessor
     const { ranges, newcomers, damaged } = loadRanges(engine, service, meta, raft)
-    const begins = ranges.length === 0 && newcomers.length === 0 && damaged.length === 0
+    const isEmpty = ranges.length === 0 && newcomers.length === 0 && damaged.length === 0
+    const begins = isEmpty && !hadFirst(engine, service, splits.length + 1)
     if (begins) ranges.push(...beginRanges(engine, service, { splits, stores }, meta, raft))
     const { storeId } = this.#context
     const lossy = this.#context.lossy && !begins

@@ -113,6 +113,13 @@ export function storedGone(engine: Engine, range: string): Gone | null {
   return stored === undefined ? null : decodeGone(stored)
 }
 
+/** Whether any of the first ranges was here and is gone for ever: whoever began again would vote under its old number. */
+export function hadFirst(engine: Engine, service: ServiceName, count: number): boolean {
+  return Array.from({ length: count }, (_, i) => firstName(service, i)).some((id) => storedGone(engine, id) !== null)
+}
+
+const firstName = (service: ServiceName, i: number): string => `${service}-${i + 1}`
+
 /** The range's part in a merge. */
 export function storedMerge(engine: Engine, { service, id }: RangeDescriptor): MergeState {
   const stored = engine.get('meta', mergeKey(service, id))
@@ -178,7 +185,7 @@ export function beginRanges(
   const applied = { index: FIRST_INDEX, nowMs: 0, hash: 0 }
   return Array.from({ length: keys.length + 1 }, (_, i): StoredRange => {
     const descriptor: RangeDescriptor = {
-      id: `${service}-${i + 1}`,
+      id: firstName(service, i),
       service,
       epoch: { version: 1, confVersion: 1 },
       start: keys[i - 1],
