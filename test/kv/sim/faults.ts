@@ -42,6 +42,7 @@ export class Faults {
       machine.writeMsMax = 5
       if (stayDead.includes(store)) cluster.crash(store)
       else this.#start(store)
+      if (cluster.up.includes(store)) cluster.engine(store).resume()
     }
   }
 
@@ -116,6 +117,8 @@ export class Faults {
       }
       case 'split':
         return this.#split()
+      case 'merge':
+        return this.#merge()
       case 'transfer':
         return this.#transfer()
       default:
@@ -269,6 +272,19 @@ export class Faults {
     const leader = range === undefined ? null : this.#it.cluster.leader(range.id)
     if (leader === null) return false
     this.#it.cluster.store(leader).split('inbox', key).catch(ignore)
+    return true
+  }
+
+  /** A range takes over its right neighbour. */
+  #merge(): boolean {
+    const led = this.#led()
+    if (led === null) return false
+    const { end } = led.descriptor
+    const right = this.#it.descriptors.latest.find(
+      ({ start }) => start !== undefined && end !== undefined && text(start) === text(end),
+    )
+    if (right === undefined) return false
+    this.#it.cluster.store(led.store).merge(led.descriptor.id, right.id).catch(ignore)
     return true
   }
 

@@ -18,7 +18,7 @@ export const FAULTS = [
   'false suspicion',
   'membership',
   'split',
-
+  'merge',
   'transfer',
   'client restart',
 ] as const
@@ -70,6 +70,7 @@ const MEANS: Record<Fault, number> = {
   'false suspicion': 3_000,
   membership: 900,
   split: 1_800,
+  merge: 900,
   transfer: 1_500,
   'client restart': 4_800,
 }
