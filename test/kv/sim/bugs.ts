@@ -103,7 +103,10 @@ export const BUGS: Record<string, Bug> = {
         return this.group.leads || read.call(this, run)
       })
     },
-    where: { stores: 3, voters: 3, quick: true, splits: [], clients: 4, meanMs: { pause: 500 } },
+    where: {
+      ...{ stores: 3, voters: 3, quick: true, splits: [], clients: 4, delayMsMax: 20 },
+      meanMs: { 'false suspicion': 150, pause: 300 },
+    },
   },
   'the applied index goes apart from its data': {
     plant: () => {

@@ -1,4 +1,6 @@
 import type { Random } from '../../../src/base/clock.ts'
+import type { RangeDescriptor } from '../../../src/kv/range/coprocessor.ts'
+import { shapeOf } from './descriptors.ts'
 import { bytes, text } from './logic.ts'
 import { anyChange, repair } from './members.ts'
 import { type Fault, LETTERS, oneOf, type Plan } from './plan.ts'
@@ -218,17 +220,28 @@ export class Faults {
     return true
   }
 
-  /** Only where every range has three voters, and all disks lost before are replaced: else nothing could mend it. */
+  /** Only where all disks lost before are replaced, and every range can go on: else nothing could mend it. */
   #wipe(): boolean {
     const { descriptors, retired, stores } = this.#it
-    for (const { replicas } of descriptors.latest) {
-      if (replicas.filter(({ role }) => role === 'voter').length < 3) return false
-      if (replicas.some(({ store }) => retired.has(store))) return false
-    }
+    const victim = this.#any()
     if (stores.length < 3) return false
-    this.#it.loseDisk(this.#any())
+    if (!descriptors.latest.every((range) => this.#goesOnWithout(victim, range, retired))) return false
+    this.#it.loseDisk(victim)
     this.#it.addStore()
     return true
+  }
+
+  /** Whether a majority without `victim` serves the range, and knows that it is one: no change is under way. */
+  #goesOnWithout(victim: string, latest: RangeDescriptor, lost: ReadonlySet<string>): boolean {
+    const { cluster } = this.#it
+    const voters = latest.replicas.filter(({ role }) => role === 'voter')
+    if (voters.length < 3 || latest.replicas.some(({ store }) => lost.has(store))) return false
+    const others = voters.filter(({ store }) => {
+      if (store === victim || !cluster.up.includes(store)) return false
+      const ranges = cluster.store(store).ranges()
+      return ranges.some(({ descriptor, joint }) => !joint && shapeOf(descriptor) === shapeOf(latest))
+    })
+    return others.length * 2 > voters.length
   }
 
   #pause(): boolean {
