@@ -85,11 +85,15 @@ export function findMarker(engine: Engine, service: string, range: string): Mark
 
 /**
  * Empties a range and says so, in this order: the first batch of an installation, synced. After a crash the same again,
- * with the marker that was found.
+ * with the marker that was found, but for what is another range's by now: `boundaries` are what is left.
  */
-export function emptyRange({ id, service }: Pick<RangeDescriptor, 'id' | 'service'>, marker: Marker): FamilyWrite[] {
+export function emptyRange(
+  { id, service }: Pick<RangeDescriptor, 'id' | 'service'>,
+  marker: Marker,
+  boundaries: readonly Bounds[] = marker.boundaries,
+): FamilyWrite[] {
   const writes: FamilyWrite[] = []
-  for (const { start = FIRST_KEY, end = LATE_KEY } of marker.boundaries) {
+  for (const { start = FIRST_KEY, end = LATE_KEY } of boundaries) {
     writes.push({ family: service, write: { type: 'deleteRange', start, end } })
   }
   const prefix = recordsPrefix(service, id)

@@ -110,7 +110,6 @@ export class Service<Command, Response, Query, Answer, Effect>
     const { storeId } = this.#context
     const lossy = this.#context.lossy && !begins
     const isHere = ({ descriptor }: StoredRange) => descriptor.replicas.some(({ store }) => store === storeId)
-    for (const each of newcomers) this.#openNewcomer(each)
     for (const each of ranges) {
       // It applied its own removal, and ended before it was taken away: no number below the next one is its own again.
       if (!isHere(each)) {
@@ -122,6 +121,7 @@ export class Service<Command, Response, Query, Answer, Effect>
       else this.#openRange(each)
     }
     for (const { descriptor, reason } of damaged) this.#giveUp(descriptor, reason)
+    for (const each of newcomers) this.#openNewcomer(each)
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
       this.#context.wake(host)
@@ -469,7 +469,8 @@ export class Service<Command, Response, Query, Answer, Effect>
     const marker = findMarker(engine, service, id)
     // An installation that was not ended: what it had begun is taken away again, and its own record kept.
     if (marker !== null) {
-      this.#context.writeLast([...emptyRange(descriptor, marker), newcomerRecord(descriptor, replica, emptiedFor)])
+      const own = marker.boundaries.flatMap((each) => subtract(each, this.#covering(FULL)))
+      this.#context.writeLast([...emptyRange(descriptor, marker, own), newcomerRecord(descriptor, replica, emptiedFor)])
     }
     const log = RangeLog.open(engine, id)
     assert(log !== null, `The newcomer of range "${id}" has a log`)
