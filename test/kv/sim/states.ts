@@ -34,6 +34,8 @@ export class States {
   readonly #states = new Map<string, State>()
   /** Entries that move a boundary where they count, which the first one who is told knows; by the other range. */
   readonly #moves = new Map<string, Move[]>()
+  /** They are no more: what commits their merge again counts for nothing. */
+  readonly #merged = new Set<string>()
 
   /** Such an entry is committed. */
   committed(range: string, index: number, entry: BoundaryEntry): void {
@@ -67,7 +69,8 @@ export class States {
       // Of those of one attempt the first one counts.
       return best === null || versionOf(each) > versionOf(best) ? each : best
     }, null)
-    if (last === null) return
+    if (last === null || this.#merged.has(right)) return
+    this.#merged.add(right)
     this.merges++
     const left = this.#of(last.range)
     const gone = this.#of(right)
