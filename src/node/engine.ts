@@ -56,7 +56,7 @@ export async function openServedEngine(options: Config['store'], context: NodeCo
     }
   }
   const engine = await openEngine({ ...options, acceptLoss: true }, context)
-  const alone = aloneHere(engine)
+  const alone = aloneHere(engine, context.hostId)
   if (!options.acceptLoss && alone.length > 0) {
     await engine.close()
     throw refused ?? lossRefusal(path, alone)

@@ -41,6 +41,7 @@ import {
 } from './stored.ts'
 import { forgetting, receiverOf } from './whole-replica.ts'
 
+const LOSS = 'the disk has lost writes'
 const FULL: Bounds = {}
 /** Of what earlier tries have left behind; a marker names that many. */
 const BOUNDARIES_KEPT_MAX = 3
@@ -101,13 +102,12 @@ export class Service<Command, Response, Query, Answer, Effect>
    * and `raft`.
    */
   open({ splits, stores }: Beginning, meta: Write[], raft: Write[]): void {
-    const { engine } = this.#context
+    const { engine, storeId } = this.#context
     const { service } = this.coprocessor
-    const { ranges, newcomers, damaged } = loadRanges(engine, service, meta, raft)
+    const { ranges, newcomers, damaged } = loadRanges(engine, service, storeId, meta, raft)
     const isEmpty = ranges.length === 0 && newcomers.length === 0 && damaged.length === 0
     const begins = isEmpty && !hadFirst(engine, service, splits.length + 1)
     if (begins) ranges.push(...beginRanges(engine, service, { splits, stores }, meta, raft))
-    const { storeId } = this.#context
     const lossy = this.#context.lossy && !begins
     const isHere = ({ descriptor }: StoredRange) => descriptor.replicas.some(({ store }) => store === storeId)
     for (const each of ranges) {
@@ -117,11 +117,17 @@ export class Service<Command, Response, Query, Answer, Effect>
           replica: storedConfig(engine, each.descriptor).next - 1,
           absorption: null,
         })
-      } else if (lossy && hasOthers(each.descriptor)) damaged.push({ ...each, reason: 'the disk has lost writes' })
+      } else if (lossy && hasOthers(each.descriptor, storeId)) damaged.push({ ...each, reason: LOSS })
       else this.#openRange(each)
     }
-    for (const { descriptor, reason } of damaged) this.#giveUp(descriptor, reason)
-    for (const each of newcomers) this.#openNewcomer(each)
+    for (const { descriptor, reason } of damaged) {
+      const own = descriptor.replicas.find(({ store }) => store === storeId)
+      this.#giveUp(descriptor, own?.replica ?? 0, reason)
+    }
+    for (const each of newcomers) {
+      if (lossy) this.#giveUp(each.descriptor, each.replica, LOSS)
+      else this.#openNewcomer(each)
+    }
     for (const host of this.#hosts.values()) {
       this.observer.opened(host.descriptor, host.range.reader)
       this.#context.wake(host)
@@ -401,12 +407,11 @@ export class Service<Command, Response, Query, Answer, Effect>
   }
 
   /** What it promised to the others may be lost, so it must not vote: it goes, and they make another one here. */
-  #giveUp(descriptor: RangeDescriptor, reason: string): void {
-    const own = descriptor.replicas.find(({ store }) => store === this.#context.storeId)
+  #giveUp(descriptor: RangeDescriptor, replica: ReplicaId, reason: string): void {
     const message = `Range "${descriptor.id}": the replica here is given up, ${reason}; it is made anew from the others`
     this.#context.log.error({ range: descriptor.id, reason }, message)
     const { log } = RangeLog.begin(this.#context.engine, descriptor.id, 0, 0)
-    this.#erase(descriptor, log, { replica: own?.replica ?? 0, absorption: null })
+    this.#erase(descriptor, log, { replica, absorption: null })
   }
 
   /** Nothing of the replica is left, but that its number is gone. */

@@ -54,6 +54,7 @@ export interface StoredRange {
 export function loadRanges(
   engine: Engine,
   service: ServiceName,
+  storeId: string,
   meta: Write[],
   raft: Write[],
 ): { ranges: StoredRange[]; newcomers: NewcomerRecord[]; damaged: Damaged[] } {
@@ -71,7 +72,7 @@ export function loadRanges(
     try {
       ranges.push(withLog(engine, descriptor, storedApplied(engine, descriptor), meta, raft))
     } catch (error) {
-      if (!hasOthers(descriptor)) throw error
+      if (!hasOthers(descriptor, storeId)) throw error
       damaged.push({ descriptor, reason: (error as Error).message })
     }
   }
@@ -80,23 +81,23 @@ export function loadRanges(
 }
 
 /** Ranges on this disk that nobody else could make anew. */
-export function aloneHere(engine: Engine): string[] {
+export function aloneHere(engine: Engine, storeId: string): string[] {
   const alone: string[] = []
   for (const service of SERVICE_NAMES) {
     const prefix = servicePrefix(service)
     const cursor = engine.cursor('meta', { start: prefix, end: afterPrefix(prefix) })
     while (cursor.next()) {
       const { kind, range } = recordOf(cursor.key, service)
-      if (kind === 'd' && !hasOthers(decodeDescriptor(new Uint8Array(cursor.value)))) alone.push(range)
+      if (kind === 'd' && !hasOthers(decodeDescriptor(new Uint8Array(cursor.value)), storeId)) alone.push(range)
     }
     cursor.close()
   }
   return alone
 }
 
-/** Whether a majority may go on without one replica: then it can be given up, and made anew from the others. */
-export function hasOthers({ replicas }: RangeDescriptor): boolean {
-  return replicas.filter(({ role }) => role === 'voter').length > 1
+/** Whether another store votes: then the replica of this one can be given up, and made anew. */
+export function hasOthers({ replicas }: RangeDescriptor, storeId: string): boolean {
+  return replicas.some(({ store, role }) => role === 'voter' && store !== storeId)
 }
 
 /** One range that is whole on disk. */
