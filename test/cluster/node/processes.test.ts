@@ -22,6 +22,7 @@ test('three nodes from one seed are one cluster, and all of them say the same', 
   await using(async (fleet) => {
     const nodes = await fleet.star(3, ['--set', 'node.zone=here', '--set', 'cluster.secret=hush'])
     await fleet.agreed()
+    await fleet.replicated(3)
     const outputs = await Promise.all(nodes.map((node) => node.run('members', '--json')))
     expect(outputs.map(({ code, stderr }) => `${code}${stderr}`)).toEqual(['0', '0', '0'])
     const [first, ...others] = outputs.map(({ stdout }) => JSON.parse(stdout) as MemberList)

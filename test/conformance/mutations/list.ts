@@ -323,7 +323,7 @@ const ROUTING: readonly Mutation[] = [
     caughtBy: 'the one copy carries the identifiers of all its subscriptions',
   },
   {
-    file: 'mqtt/routing/router.ts',
+    file: 'mqtt/routing/deliver.ts',
     before: 'if (target.noLocal && target.subscriber.clientId === publication.publisher) {',
     after: "if (target.noLocal && target.subscriber.clientId === '') {",
     caughtBy: 'no local: an own message comes only by subscriptions without it',
