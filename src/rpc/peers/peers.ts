@@ -50,6 +50,8 @@ export class LinkedPeers implements Peers {
   readonly #local: Local
   readonly #peers = new Map<HostId, Peer>()
   /** Links that were open when last heard of. */
+  /** Links that were refused, and have not been open since. */
+  readonly #refused = new Set<string>()
   readonly #open = new Set<string>()
   readonly #banned = new Set<HostId>()
   readonly #watchers = new Set<LinkWatcher>()
@@ -97,7 +99,10 @@ export class LinkedPeers implements Peers {
   forget(node: HostId): void {
     const peer = this.#peers.get(node)
     this.#peers.delete(node)
-    for (const link of peer?.links.values() ?? []) link.close('incarnation-gone')
+    for (const [kind, link] of peer?.links ?? []) {
+      this.#refused.delete(`${node} ${kind}`)
+      link.close('incarnation-gone')
+    }
     this.#incoming.forget(node)
   }
 
@@ -301,8 +306,12 @@ export class LinkedPeers implements Peers {
       this.#open.add(link)
       log.info({ peer, kind }, 'Connected to a node')
     } else if (this.#open.delete(link) && !this.#closed) log.warn({ peer, kind }, 'The connection to a node broke')
-    if (state === 'refused')
+    if (state === 'open') this.#refused.delete(link)
+    // It is tried again and again: once is enough to say.
+    if (state === 'refused' && !this.#refused.has(link)) {
+      this.#refused.add(link)
       log.warn({ peer, kind }, 'A node does not accept this one: secret, cluster, or an old life')
+    }
     for (const watcher of this.#watchers) watcher(peer, kind, state)
   }
 }
