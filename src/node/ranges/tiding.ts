@@ -1,21 +1,15 @@
 import { BrokerError } from '../../base/errors.ts'
-import type { RangeDescriptor } from '../../kv/range/coprocessor.ts'
+import type { RangeView } from '../../kv/balance/index.ts'
 import { decodeDescriptor, encodeDescriptor } from '../../kv/range/schema.ts'
 import { ByteReader, ByteWriter } from '../../kv/range/wire.ts'
 
-/** What a leader tells of its range. */
-export interface RangeTiding {
-  descriptor: RangeDescriptor
+/** What a leader tells of its range: what balancers are shown of it, as far as it knows that itself. */
+export interface RangeTiding
+  extends Pick<
+    RangeView,
+    'descriptor' | 'sizeBytes' | 'writeLoad' | 'queryLoad' | 'splitHint' | 'middleKey' | 'lag' | 'busy'
+  > {
   term: number
-  sizeBytes: number
-  /** A second. */
-  writeLoad: number
-  queryLoad: number
-  splitHint: Uint8Array | null
-  middleKey: Uint8Array | null
-  /** By store; those that are not heard are not named. */
-  lag: Readonly<Record<string, number>>
-  busy: boolean
 }
 
 /** What a store tells of itself. */
