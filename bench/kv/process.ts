@@ -71,7 +71,7 @@ const handlers = {
     const observer = { opened() {}, applied() {}, closed() {} }
     const local = store === null ? NOWHERE : store.open(records, observer, { splits, stores })
     const codec = { encode: records.encode, decode: records.decode, values: ANSWERS }
-    const transport = new RangeCalls(rpc.peers).join('inbox', local, codec, () => told)
+    const transport = new RangeCalls(rpc.peers, setImmediate).join('inbox', local, codec, () => told)
     client = new RoutedClient({
       ...{ service: 'inbox', transport, incarnation: `${name}-${incarnation}`, ...common },
       commandBytes: ({ key, value }) => key.length + value.length,

@@ -20,7 +20,12 @@ export type MqttParts = Pick<
   | 'hlc'
   | 'log'
   | 'node'
->
+> & {
+  /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
+  defer?: (callback: () => void) => void
+  /** Of this run of the process, in names that are never given twice. Default: random. */
+  run?: string
+}
 
 export interface MqttOptions {
   listeners: readonly ListenerOptions[]

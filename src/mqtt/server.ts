@@ -155,13 +155,13 @@ export class MqttServer implements MetricSource {
   #createFront(): FrontEnd {
     const { parts, options } = { parts: this.#parts, options: this.#options }
     const counters = new Counters()
-    const defer = (callback: () => void) => void setImmediate(callback)
+    const { defer = (callback: () => void) => void setImmediate(callback), run = randomBytes(8).toString('hex') } =
+      parts
     const turn = new Turn(options.turnMsMax, () => parts.clock.monotonic(), defer)
     const registry = new Registry()
     const flapping = new FlapGuard(options.flapping)
     counters.turnDeferrals = () => turn.deferrals
     counters.subscriptions = () => parts.table.subscriptions
-    const run = randomBytes(8).toString('hex')
     return {
       ...parts,
       registry,

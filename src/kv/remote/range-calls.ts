@@ -40,12 +40,15 @@ interface Served {
 /** The services' ranges on other stores, and those of this one for others. A store is named by its host. */
 export class RangeCalls {
   readonly #peers: Peers
+  readonly #defer: (callback: () => void) => void
   readonly #served = new Map<ServiceName, Served>()
   /** Calls without an answer, by store. */
   readonly #waiting = new Map<string, Set<() => void>>()
 
-  constructor(peers: Peers) {
+  /** @param defer runs a callback after what runs now: `setImmediate` */
+  constructor(peers: Peers, defer: (callback: () => void) => void) {
     this.#peers = peers
+    this.#defer = defer
     peers.watchLinks((node, kind, state) => {
       if (kind === PROPOSE.kind && state === 'waiting') this.#broke(node)
     })
@@ -111,7 +114,7 @@ export class RangeCalls {
   ): void {
     // Who asks can tell what was applied from what was not, and finds another leader sooner than a link heals.
     if (this.#peers.linkState(store as HostId, channel.kind) === 'waiting') {
-      setImmediate(() => answer(broken(store), null))
+      this.#defer(() => answer(broken(store), null))
       return
     }
     const waiting = this.#waitingFor(store)

@@ -2,6 +2,8 @@ import type { Clock, Random } from '../../base/clock.ts'
 import type { HealthReason } from '../../base/health.ts'
 import type { Logger } from '../../base/logging.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
+import type { Overlay } from '../../cluster/overlay/index.ts'
+import type { UnderlayHost, UnderlayPort } from '../../cluster/underlay/index.ts'
 import type { Rules } from '../../kv/balance/index.ts'
 import type { RangeClient } from '../../kv/client/client.ts'
 import type { Engine } from '../../kv/engine/engine.ts'
@@ -11,7 +13,7 @@ import { RangeCalls } from '../../kv/remote/range-calls.ts'
 import { StoreLinks } from '../../kv/remote/store-links.ts'
 import { ANSWERS } from '../../kv/store/answers.ts'
 import { type ServeOptions, Store } from '../../kv/store/store.ts'
-import type { ClusterNode } from '../cluster/cluster-node.ts'
+import type { Peers } from '../../rpc/index.ts'
 import { identityOf } from '../cluster/identity.ts'
 import { Founding, type MetaRanges } from './founding.ts'
 import { Keeper } from './keeper.ts'
@@ -19,8 +21,17 @@ import { type Replication, rulesOf } from './rules.ts'
 import { Sizes } from './sizes.ts'
 import { Tidings } from './tidings.ts'
 
+/** What ranges need of this node's place among the others: a `ClusterNode` has it. */
+export interface RangeCluster {
+  readonly underlay: Pick<UnderlayHost, keyof UnderlayPort | 'stateAgeMs' | 'founded'>
+  readonly overlay: Pick<Overlay, 'keys'>
+  readonly peers: Peers
+  /** Of this process: higher than those of its host before it. */
+  readonly incarnation: number
+}
+
 export interface RangeNodeOptions {
-  cluster: ClusterNode
+  cluster: RangeCluster
   clusterName: string
   replication: Replication
   engine: Engine
@@ -33,6 +44,8 @@ export interface RangeNodeOptions {
   log: Logger
   /** The disk failed: the process must end. */
   fatal: (error: Error) => void
+  /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
+  defer?: (callback: () => void) => void
 }
 
 /** What this program can do that older ones could not: gates open by it. */
@@ -62,11 +75,11 @@ export class RangeNode implements MetricSource {
     const { cluster, engine, lossy, clock, random, log, fatal, hangMs, clusterName } = options
     const { underlay, peers, incarnation } = cluster
     const { id } = underlay.self
+    const { defer = (callback) => void setImmediate(callback) } = options
     this.#options = options
     this.#links = new StoreLinks(peers)
-    this.#calls = new RangeCalls(peers)
+    this.#calls = new RangeCalls(peers, defer)
     const pressureLimits = { writeMsMax: hangMs }
-    const defer = (callback: () => void) => void setImmediate(callback)
     this.store = new Store({
       ...{ engine, clock, random, storeId: id, log, defer, fatal, pressureLimits, lossy },
       send: this.#links.send,
@@ -224,6 +237,6 @@ export class RangeNode implements MetricSource {
  * This host founds and has not ended that; or nobody else has ever been in its cluster. In both cases nobody else can have
  * created what it creates.
  */
-function mayFound({ underlay }: ClusterNode): boolean {
+function mayFound({ underlay }: RangeCluster): boolean {
   return underlay.cluster?.founding === true || underlay.cluster?.lonely === true
 }

@@ -60,7 +60,7 @@ async function start(name: string, founders: readonly string[], electionTicks = 
   const local = store.open(toy, observer, { splits: [bytes('km')], stores })
   const codec = { encode: toy.encode, decode: toy.decode, values: ANSWERS }
   const told = () => open.flatMap((node) => node.store.ranges().map(({ descriptor }) => descriptor))
-  const transport = new RangeCalls(rpc.peers).join('inbox', local, codec, told)
+  const transport = new RangeCalls(rpc.peers, setImmediate).join('inbox', local, codec, told)
   const client: Client = new RoutedClient({ service: 'inbox', transport, incarnation: `${name}-1`, ...common })
   const node = { name: name as HostId, rpc, store, observer, transport, client }
   for (const other of open) {
