@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 const MAIN = resolve('build/main.js')
 const FLEET = resolve('build/dev/bench/kv/process.js')
+const CLUSTER = resolve('build/dev/deploy/local/main.js')
 const LOCK = resolve('node_modules/.flockmq-build')
 const LOCK_MS_MAX = 60_000
 
@@ -19,6 +20,12 @@ export function builtMain(): Promise<string> {
 /** The path of a process of the fleet in `bench/kv`, with all that it needs. */
 export function builtFleet(): Promise<string> {
   return built(FLEET, 'bench/tsconfig.json', ['src', 'bench'])
+}
+
+/** The path of `npm run cluster`, with the command line that it starts. */
+export async function builtCluster(): Promise<string> {
+  await builtMain()
+  return built(CLUSTER, 'deploy/local/tsconfig.json', ['deploy/local'])
 }
 
 async function built(program: string, project: string, sources: readonly string[]): Promise<string> {

@@ -31,8 +31,10 @@ describe('the tree', () => {
     expect(code.flatMap((path) => checkSource(path, readFileSync(path, 'utf8')))).toEqual([])
   })
 
-  test('tests and benches run completely and leave nothing for later', () => {
-    const own = filesOf('test', 'bench').filter((path) => path.endsWith('.ts') && !path.startsWith('test/tidy'))
+  test('tests, benches and what starts clusters run completely and leave nothing for later', () => {
+    const own = filesOf('test', 'bench', 'deploy').filter(
+      (path) => path.endsWith('.ts') && !path.startsWith('test/tidy'),
+    )
     expect(own.flatMap((path) => checkText(path, readFileSync(path, 'utf8')))).toEqual([])
   })
 

@@ -39,10 +39,15 @@ export async function endAll(): Promise<void> {
 
 /** A process of the real command line, with nothing of the caller's FLOCKMQ_ variables. */
 export async function spawnCli(args: readonly string[], options: RunOptions = {}): Promise<CliProcess> {
-  const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('FLOCKMQ_'))
   const preload =
     options.preload === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(options.preload)}`]
-  const command = [...(options.prefix ?? []), process.execPath, ...preload, await builtMain(), ...args]
+  return spawnProgram([...preload, await builtMain(), ...args], options)
+}
+
+/** Another program of ours, with the arguments of node. */
+export function spawnProgram(args: readonly string[], options: Omit<RunOptions, 'preload'> = {}): CliProcess {
+  const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('FLOCKMQ_'))
+  const command = [...(options.prefix ?? []), process.execPath, ...args]
   const child = spawn(command[0]!, command.slice(1), {
     env: { ...Object.fromEntries(clean), ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
