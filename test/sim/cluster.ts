@@ -181,7 +181,7 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
   }
 
   #landscape(): RangeDescriptor[] {
-    return [...this.#running.values()].flatMap(({ store }) => store.ranges().map(({ descriptor }) => descriptor))
+    return [...this.#running.values()].flatMap(({ transport }) => transport.landscape())
   }
 
   #of(name: string): Running<Command, Response, Query, Answer, Effect> {

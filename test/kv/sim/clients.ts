@@ -54,6 +54,7 @@ export class Clients {
     }
   }
 
+  /** Of words and alarms: what is asked of lists. */
   get underWay(): number {
     return this.#clients.reduce((sum, { underWay }) => sum + underWay, 0)
   }
@@ -238,12 +239,15 @@ export class Clients {
     this.#later(400, () => this.#arm(at))
     const key = oneOf(random, ALARMS)
     const one = this.#clients[at]!
+    if (one.underWay >= UNDER_WAY_MAX) return
     const alarm = { word: `${one.name}.${++one.words}`, armed: false }
     const known = this.#alarms.get(key) ?? []
     this.#alarms.set(key, known)
     known.push(alarm)
     const command: Command = { type: 'arm', key, word: alarm.word, dueMs: nowMs() + random.below(3_000) }
+    one.underWay++
     const told = (error: Error | null) => {
+      one.underWay--
       if (error === null) alarm.armed = true
       this.#count(error === null, false)
     }

@@ -95,6 +95,8 @@ export class Faults {
         return this.#cut(this.#halves().filter(([a, b]) => a < b === this.#random.below(3) > 0))
       case 'flapping partition':
         return this.#flap(this.#halves(), 3 + this.#random.below(6))
+      case 'deserted leader':
+        return this.#desert()
       case 'bad network':
         return this.#badNetwork()
       case 'slow disk':
@@ -152,12 +154,18 @@ export class Faults {
     const everybody = [...stores, ...clientNames.slice(-this.#plan.clients)]
     const left = everybody.filter(() => this.#random.below(2) === 0)
     const right = everybody.filter((each) => !left.includes(each))
-    return left.flatMap((a) =>
-      right.flatMap((b): [string, string][] => [
-        [a, b],
-        [b, a],
-      ]),
-    )
+    return bothWays(left, right)
+  }
+
+  /** The others hear a leader no more and look for another one; some of the clients reach it still, and it alone. */
+  #desert(): boolean {
+    const led = this.#led()
+    if (led === null) return false
+    const { stores, clientNames, cluster } = this.#it
+    const left = [led.store, ...clientNames.slice(-this.#plan.clients).filter(() => this.#random.below(2) === 0)]
+    const others = stores.filter((store) => store !== led.store)
+    for (const store of others) if (cluster.up.includes(store)) cluster.store(store).suspect(led.store)
+    return this.#cut(bothWays(left, others))
   }
 
   #cut(ways: readonly [string, string][]): boolean {
@@ -346,4 +354,13 @@ export class Faults {
       this.#repairAll()
     })
   }
+}
+
+function bothWays(left: readonly string[], right: readonly string[]): [string, string][] {
+  return left.flatMap((a) =>
+    right.flatMap((b): [string, string][] => [
+      [a, b],
+      [b, a],
+    ]),
+  )
 }

@@ -13,6 +13,7 @@ interface Given {
 }
 
 const WORKERS = 2
+const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 const PROGRESS_MS = 2_000
 /** Of a run that does not end; a usual one takes a second. */
 const RUN_MS_MAX = 300_000
@@ -56,7 +57,7 @@ function take({ seed: at, counts, error, cpuMs: took }: Outcome): void {
 async function work(): Promise<void> {
   let child: ChildProcess | null = null
   for (let at = todo.shift(); at !== undefined; at = todo.shift()) {
-    child ??= fork(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url))
+    child ??= fork(WORKER, { execArgv: ['--max-semi-space-size=32'] })
     const outcome = await runIn(child, { seed: at, options })
     take(outcome)
     if (outcome.cpuMs === 0) {

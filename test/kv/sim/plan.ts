@@ -8,6 +8,7 @@ export const FAULTS = [
   'asymmetric partition',
   'partial partition',
   'flapping partition',
+  'deserted leader',
   'bad network',
   'slow disk',
   'hung disk',
@@ -46,8 +47,8 @@ export interface Plan {
   logBytes: number
   /** Of entries in one append; one always fits. */
   appendBytesMax: number
-  /** Elections and sleep come sooner than as shipped. */
-  quick: boolean
+  /** Shortest election timeout, in ticks; a group sleeps after half as long again. Null: both as shipped. */
+  electionTicks: number | null
   /** When all is healed, as many as may stay dead do at first. */
   minorityStaysDead: boolean
 }
@@ -60,6 +61,7 @@ const MEANS: Record<Fault, number> = {
   'asymmetric partition': 4_200,
   'partial partition': 4_200,
   'flapping partition': 6_000,
+  'deserted leader': 3_600,
   'bad network': 4_200,
   'slow disk': 4_200,
   'hung disk': 4_800,
@@ -101,7 +103,7 @@ export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
     clientDatagrams: chance(0.4),
     logBytes: oneOf(random, [1_000, 5_000, 20_000, 1 << 20]),
     appendBytesMax: oneOf(random, [1, 1_000, 1 << 20]),
-    quick: chance(0.5),
+    electionTicks: chance(0.5) ? 10 : null,
     minorityStaysDead: calmsDown || chance(0.3),
     ...given,
   }

@@ -47,6 +47,7 @@ const LEAST: Counts = {
   'asymmetric partition': 20,
   'partial partition': 20,
   'flapping partition': 15,
+  'deserted leader': 20,
   'bad network': 20,
   'slow disk': 20,
   'hung disk': 20,

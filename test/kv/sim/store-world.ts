@@ -57,7 +57,7 @@ export class StoreWorld {
   #snapshots = 0
 
   constructor(plan: Plan, staleReads = false) {
-    const { seed, lossPercent, duplicatePercent, delayMsMax } = plan
+    const { seed, lossPercent, duplicatePercent, delayMsMax, electionTicks } = plan
     this.world = new World({ seed, network: { lossPercent, duplicatePercent, delayMsMin: 0.2, delayMsMax } })
     this.consensus = new Consensus({
       disk: (store) => this.#disks.get(store)?.durable,
@@ -77,7 +77,7 @@ export class StoreWorld {
         limits: { logBytesAlone: plan.logBytes, logBytesGroup: plan.logBytes, logBytesMax: plan.logBytes * 4 },
         raftLimits: {
           appendBytesMax: plan.appendBytesMax,
-          ...(plan.quick ? { electionTicks: 10, quiesceTicks: 15 } : {}),
+          ...(electionTicks === null ? {} : { electionTicks, quiesceTicks: electionTicks * 1.5 }),
         },
         decodeAlways: seed % 2 === 0,
       },
@@ -140,15 +140,13 @@ export class StoreWorld {
     if (down !== undefined) return `${down} is down`
     const health = this.cluster.health()
     if (health.length > 0) return health.join('; ')
+    const served = new Map(this.stores.map((store) => [store, this.cluster.store(store).ranges()]))
     for (const descriptor of this.descriptors.latest) {
       const shape = shapeOf(descriptor)
       const seen = new Set<string>()
       for (const { store, role } of descriptor.replicas) {
         if (this.retired.has(store)) return `${shape} has a replica on the lost disk of ${store}`
-        const stats = this.cluster
-          .store(store)
-          .ranges()
-          .find((each) => each.descriptor.id === descriptor.id)
+        const stats = served.get(store)!.find((each) => each.descriptor.id === descriptor.id)
         if (stats === undefined) return `${store} does not serve ${shape}`
         if (shapeOf(stats.descriptor) !== shape) return `${store} has ${shapeOf(stats.descriptor)} for ${shape}`
         const inside = this.consensus.committedIndex(descriptor.id)
