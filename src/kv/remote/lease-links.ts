@@ -17,7 +17,7 @@ const LEASE: MessageChannel<Uint8Array> = {
 export type LeaseKind = 'match' | 'node'
 
 /** Takes what other nodes say about the leases of a range. */
-export type LeaseReceiver = (from: HostId, kind: LeaseKind, range: string, message: MatchMessage) => void
+export type LeaseReceiver = (from: HostId, range: string, message: MatchMessage) => void
 
 interface Letter {
   kind: LeaseKind
@@ -32,21 +32,23 @@ export class LeaseLinks {
   /** Frames that could not be read. */
   malformed = 0
   readonly #peers: Peers
+  readonly #receivers = new Map<LeaseKind, LeaseReceiver>()
   #letters = new Map<HostId, Letter[]>()
 
   constructor(peers: Peers) {
     this.#peers = peers
-  }
-
-  /** From now on what comes in goes to `receiver`. */
-  attach(receiver: LeaseReceiver): void {
-    this.#peers.handleMessages(LEASE, {
+    peers.handleMessages(LEASE, {
       received: (from, frame) => {
         const letters = decodeLetters(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength))
         if (letters === null) this.malformed++
-        else for (const { kind, range, message } of letters) receiver(from, kind, range, message)
+        else for (const { kind, range, message } of letters) this.#receivers.get(kind)?.(from, range, message)
       },
     })
+  }
+
+  /** From now on what comes in of this kind goes to `receiver`; before, it is lost. */
+  attach(kind: LeaseKind, receiver: LeaseReceiver): void {
+    this.#receivers.set(kind, receiver)
   }
 
   send(to: HostId, kind: LeaseKind, range: string, message: MatchMessage): void {

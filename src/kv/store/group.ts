@@ -16,6 +16,7 @@ import {
 } from '../raft/index.ts'
 import type { Replica } from '../range/coprocessor.ts'
 import type { RangeLog } from './range-log.ts'
+import type { ReplicaWatcher } from './watch.ts'
 
 export interface GroupOptions {
   replica: number
@@ -45,6 +46,8 @@ export class Group {
   nextReplica: number
   /** Somebody sent it a message since this was last set to false. */
   heard = false
+  /** Hears what becomes of the group. */
+  watcher: ReplicaWatcher | null = null
   readonly #raft: RaftNode
   readonly #stores = new Map<number, string>()
   readonly #asked = new Map<number, (asked: Asked) => void>()
@@ -54,6 +57,8 @@ export class Group {
   #term: number
   #leader: number | null = null
   #established = false
+  /** Why the group must not sleep. */
+  readonly #awake = new Set<string>()
 
   constructor(options: GroupOptions) {
     const { replica, replicas, log, config, applied, random, limits, emptiedFor } = options
@@ -173,6 +178,7 @@ export class Group {
       if (!this.leads || term !== this.#term) this.#established = false
       this.#term = term
       this.#leader = leader
+      this.watcher?.ledBy()
     }
     for (const { context, index, term } of ready.accepted) this.#answer(context, { type: 'accepted', index, term })
     for (const { context, code, message } of ready.refused) this.#answer(context, { type: 'refused', code, message })
@@ -185,7 +191,11 @@ export class Group {
 
   /** The host goes through committed entries in order: a leader's first own one settles what was before. */
   committed(entry: Entry): void {
-    if (this.leads && entry.term === this.#term) this.#established = true
+    if (!this.#established && this.leads && entry.term === this.#term) {
+      this.#established = true
+      this.watcher?.ledBy()
+    }
+    this.watcher?.committed?.(entry)
   }
 
   configured(config: ConfState): void {
@@ -222,9 +232,15 @@ export class Group {
     this.#raft.step({ type: 'committed', index, term })
   }
 
-  /** While something is under way that the group's leader must bring to its end, its death must be noticed. */
-  keepAwake(held: boolean): void {
-    this.#raft.step({ type: 'lease', held })
+  /**
+   * While something is under way that the group's leader must bring to its end, its death must be noticed; and leases run
+   * only while its heart beats.
+   */
+  keepAwake(held: boolean, why: 'merge' | 'match leases' | 'node leases' = 'merge'): void {
+    if (held === this.#awake.has(why)) return
+    if (held) this.#awake.add(why)
+    else this.#awake.delete(why)
+    this.#raft.step({ type: 'lease', held: this.#awake.size > 0 })
   }
 
   status(): Status {

@@ -88,7 +88,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.expected = new Expected(range)
     this.group = group
     this.#limits = limits
-    this.#proposals = new Proposals(range, limits)
+    this.#proposals = new Proposals(range, limits, group)
     this.#changes = new PendingChanges(range.latest.id)
     this.#timed = new TimedWork<Command>(range as never, group)
     this.landedIndex = range.applied.index
@@ -222,7 +222,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   abort(error: BrokerError): void {
     this.#closed = error
     this.merger.lost(error)
-    this.#proposals.failQueued(error)
+    this.#proposals.close(error)
     this.#failUnderWay(error)
     for (const { proposal } of this.#unshown.splice(0)) if (proposal !== null) this.#proposals.fail(proposal, error)
     this.#reads.fail(error)

@@ -7,6 +7,8 @@ import type { StreamLimits } from '../range/streams.ts'
 import type { StoreLimits } from './limits.ts'
 import type { Packet } from './packet.ts'
 import type { PressureLimits } from './pressure.ts'
+import type { Beginning } from './stored.ts'
+import type { WatchReplicas } from './watch.ts'
 
 export interface StoreOptions {
   engine: Engine
@@ -32,10 +34,18 @@ export interface StoreOptions {
   snapshotBytesPerSecond?: number
 }
 
+/** How a service's ranges are opened. */
+export interface OpenOptions extends Partial<Beginning> {
+  /** Hears of each replica that is served here. Default: nobody does. */
+  watch?: WatchReplicas | undefined
+}
+
 export interface ServeOptions<Command> {
   /** Where a new service's key space is cut at once: n keys give n + 1 ranges. */
   initialSplits?: readonly Uint8Array[]
   /** Approximate size of a command, for limits. Default 64 bytes for each. */
   commandBytes?: (command: Command) => number
   clientLimits?: Partial<ClientLimits>
+  /** See {@link OpenOptions.watch}. */
+  watch?: WatchReplicas
 }

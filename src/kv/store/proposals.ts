@@ -3,6 +3,7 @@ import { Fifo } from '../../base/fifo.ts'
 import type { BatchAnswer, CommandBatch } from '../client/transport.ts'
 import type { Entry } from '../range/entry.ts'
 import type { Outcome, Range } from '../range/range.ts'
+import type { Group } from './group.ts'
 import type { StoreLimits } from './limits.ts'
 
 interface Taken<Command, Response> {
@@ -38,6 +39,7 @@ interface Act<Command> {
 export class Proposals<Command, Response, Query, Answer, Effect> {
   readonly #range: Range<Command, Response, Query, Answer, Effect>
   readonly #limits: StoreLimits
+  readonly #group: Group
   readonly #queue = new Fifo<Queued<Command, Response>>()
   #commands = 0
   #bytes = 0
@@ -45,9 +47,10 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
   /** The time at which queued work was found to be due, ms since 1970: no entry says an earlier one. */
   #dueMs = Number.NEGATIVE_INFINITY
 
-  constructor(range: Range<Command, Response, Query, Answer, Effect>, limits: StoreLimits) {
+  constructor(range: Range<Command, Response, Query, Answer, Effect>, limits: StoreLimits, group: Group) {
     this.#range = range
     this.#limits = limits
+    this.#group = group
   }
 
   get queued(): number {
@@ -99,12 +102,13 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
     return null
   }
 
+  /** What it asked for is done. Whoever watches the replica may hold the answer back. */
   answer(proposal: Proposal<Command, Response>, outcome: Outcome<Response, Effect>): void {
-    if (proposal.type === 'act') return proposal.answer(outcome.error)
-    proposal.taken.forEach(({ batch, answer }, i) => {
-      this.#release(batch)
-      const { error, responses } = outcome.runs[i]!
-      answer(error, responses)
+    const { watcher } = this.#group
+    if (watcher?.answers === undefined || proposal.type === 'act') return this.#answer(proposal, outcome)
+    watcher.answers(outcome.index, {
+      release: () => this.#answer(proposal, outcome),
+      giveUp: (error) => this.fail(proposal, error),
     })
   }
 
@@ -123,6 +127,21 @@ export class Proposals<Command, Response, Query, Answer, Effect> {
     }
     this.#queuedCommands = 0
     this.#dueMs = Number.NEGATIVE_INFINITY
+  }
+
+  /** The replica is served no more. */
+  close(error: BrokerError): void {
+    this.failQueued(error)
+    this.#group.watcher?.closed()
+  }
+
+  #answer(proposal: Proposal<Command, Response>, outcome: Outcome<Response, Effect>): void {
+    if (proposal.type === 'act') return proposal.answer(outcome.error)
+    proposal.taken.forEach(({ batch, answer }, i) => {
+      this.#release(batch)
+      const { error, responses } = outcome.runs[i]!
+      answer(error, responses)
+    })
   }
 
   #push(batch: CommandBatch<Command>, answer: BatchAnswer<Response>): void {

@@ -11,6 +11,7 @@ import type { Hosted } from './hosted.ts'
 import type { StoreLimits } from './limits.ts'
 import type { MergingHost } from './merge.ts'
 import type { Packet } from './packet.ts'
+import type { WatchReplicas } from './watch.ts'
 
 /** What a service's ranges need of their store. */
 export interface ServiceContext {
@@ -36,6 +37,8 @@ export interface ServiceContext {
   arriving(): Iterable<RangeDescriptor>
   /** For the next batch, after everything else. */
   writeLast(writes: readonly FamilyWrite[]): void
+  /** Hears of each replica that is served. */
+  watch: WatchReplicas | undefined
   /** The range may have a merge to bring to its end. */
   merging(host: MergingHost): void
   /** This range has something queued. */

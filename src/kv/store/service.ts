@@ -39,6 +39,7 @@ import {
   storedGone,
   storedMerge,
 } from './stored.ts'
+import { watched } from './watch.ts'
 import { forgetting, receiverOf } from './whole-replica.ts'
 
 const LOSS = 'the disk has lost writes'
@@ -376,6 +377,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     })
     const host = new RangeHost(this, range, group, limits)
     this.#hosts.set(id, host)
+    group.watcher = this.#context.watch?.(watched(host, () => this.wake(host))) ?? null
     return host
   }
 

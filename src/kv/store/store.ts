@@ -19,7 +19,7 @@ import { GroupTime } from './group-time.ts'
 import type { Hosted } from './hosted.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
 import { MergeLoop } from './merge-loop.ts'
-import type { ServeOptions, StoreOptions } from './options.ts'
+import type { OpenOptions, ServeOptions, StoreOptions } from './options.ts'
 import type { Packet } from './packet.ts'
 import type { Gone } from './raft-schema.ts'
 import { memberChanges, type ReplicaChange } from './replica-change.ts'
@@ -129,7 +129,8 @@ export class Store implements MetricSource {
     observer: RangeObserver<Effect>,
     options: ServeOptions<Command> = {},
   ): RangeClient<Command, Response, Query, Answer> {
-    return this.client(coprocessor, this.open(coprocessor, observer, { splits: options.initialSplits ?? [] }), options)
+    const { initialSplits: splits = [], watch } = options
+    return this.client(coprocessor, this.open(coprocessor, observer, { splits, watch }), options)
   }
 
   /** A client of a service whose ranges are reached by `transport`, wherever they are. */
@@ -147,7 +148,7 @@ export class Store implements MetricSource {
   open<Command, Response, Query, Answer, Effect>(
     coprocessor: Coprocessor<Command, Response, Query, Answer, Effect>,
     observer: RangeObserver<Effect>,
-    beginning: Partial<Beginning> = {},
+    { watch, ...beginning }: OpenOptions = {},
   ): RangeTransport<Command, Response, Query, Answer> {
     assert(!this.#services.has(coprocessor.service), `Service "${coprocessor.service}" is opened twice`)
     const service = new Service(coprocessor, observer, {
@@ -168,8 +169,7 @@ export class Store implements MetricSource {
       lossy: this.#options.lossy ?? false,
       decodeAlways: this.#options.decodeAlways ?? false,
       now: () => this.#clock.now(),
-      merging: (host) => this.#merges.watch(host),
-      wake: (host) => this.#wake(host),
+      ...{ watch, merging: (host) => this.#merges.watch(host), wake: (host) => this.#wake(host) },
       schedule: (callback) => this.#call(callback),
       refusal: () => this.#refusal(),
       pressure: () => this.#space.refusal,

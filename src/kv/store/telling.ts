@@ -16,6 +16,11 @@ export function tellObserver<Command, Response, Query, Answer, Effect>(
   }
   if (child !== null) openChild(child, descriptor, host.group.leads, service)
   if (merged !== null) tellMerged(merged, descriptor, host.range.reader, service)
+  const { watcher } = host.group
+  if (watcher === null) return
+  if (child !== null) watcher.split?.(child.descriptor)
+  if (merged !== null) watcher.merged?.(merged)
+  watcher.applied(index)
 }
 
 function openChild<Command, Response, Query, Answer, Effect>(

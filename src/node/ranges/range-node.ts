@@ -9,6 +9,7 @@ import type { RangeClient } from '../../kv/client/client.ts'
 import type { Engine } from '../../kv/engine/engine.ts'
 import { META_RANGE_BYTES, type MetaChange, MetaObserver, metaCoprocessor } from '../../kv/meta/index.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver, ServiceName } from '../../kv/range/coprocessor.ts'
+import { LeaseLinks } from '../../kv/remote/lease-links.ts'
 import { RangeCalls } from '../../kv/remote/range-calls.ts'
 import { StoreLinks } from '../../kv/remote/store-links.ts'
 import { ANSWERS } from '../../kv/store/answers.ts'
@@ -60,6 +61,8 @@ export class RangeNode implements MetricSource {
   readonly meta = new MetaObserver()
   readonly metaRanges: MetaRanges
   readonly keeper: Keeper
+  /** One for both kinds of leases. */
+  readonly leaseLinks: LeaseLinks
   readonly #options: RangeNodeOptions
   readonly #links: StoreLinks
   readonly #calls: RangeCalls
@@ -79,6 +82,7 @@ export class RangeNode implements MetricSource {
     this.#options = options
     this.#links = new StoreLinks(peers)
     this.#calls = new RangeCalls(peers, defer)
+    this.leaseLinks = new LeaseLinks(peers)
     const pressureLimits = { writeMsMax: hangMs }
     this.store = new Store({
       ...{ engine, clock, random, storeId: id, log, defer, fatal, pressureLimits, lossy },
@@ -138,7 +142,8 @@ export class RangeNode implements MetricSource {
     const { service } = coprocessor
     this.#opened.set(service, (key) => (coprocessor.cutNear === undefined ? key : coprocessor.cutNear(key)))
     const stores = this.#founds ? [this.#options.cluster.underlay.self.id] : []
-    const local = this.store.open(coprocessor, observer, { splits: options.initialSplits ?? [], stores })
+    const { initialSplits: splits = [], watch } = options
+    const local = this.store.open(coprocessor, observer, { splits, stores, watch })
     const codec = {
       encode: (commands: readonly Command[]) => coprocessor.encode(commands),
       decode: (bytes: Uint8Array) => coprocessor.decode(bytes),
@@ -192,6 +197,9 @@ export class RangeNode implements MetricSource {
     const { refused, malformed } = this.#links
     sink.counter('flockmq_store_packets_refused_total', 'Packets of stores that a link did not take', refused)
     sink.counter('flockmq_store_packets_malformed_total', 'Packets of stores that could not be read', malformed)
+    const leases = this.leaseLinks
+    sink.counter('flockmq_lease_messages_refused_total', 'Messages of leases that a link did not take', leases.refused)
+    sink.counter('flockmq_lease_frames_malformed_total', 'Frames of leases that could not be read', leases.malformed)
   }
 
   /** Gives the leaders of this store away, as far as others can take them. */

@@ -22,7 +22,9 @@ async function pair() {
   introduce(a, b)
   const [out, into] = [new LeaseLinks(a.peers), new LeaseLinks(b.peers)]
   const heard: unknown[] = []
-  into.attach((from, kind, range, message) => heard.push([from, kind, range, message]))
+  for (const kind of ['match', 'node'] as const) {
+    into.attach(kind, (from, range, message) => heard.push([from, kind, range, message]))
+  }
   return { a, b, out, into, heard }
 }
 

@@ -16,7 +16,7 @@ function proposals(): Proposals<string, string, never, never, never> {
     check: () => null,
     propose: (_runs: unknown, _commands: unknown, nowMs: number) => ({ type: 'commands', nowMs }),
   }
-  return new Proposals(range as never, { ...STORE_LIMITS, entryCommandsMax: 1 })
+  return new Proposals(range as never, { ...STORE_LIMITS, entryCommandsMax: 1 }, { watcher: null } as never)
 }
 
 test('work that was due is so in its entry too, where the clock is set back while it waits', () => {
