@@ -61,12 +61,14 @@ export function statsOf({ range, descriptor, halted, load, group, traffic }: Ser
     taken: { commands, queries },
     refused,
     splitHint: leads ? traffic.middle(descriptor) : null,
-    lag: leads ? lagOf(group, lastIndex) : {},
+    lag: leads ? lagOf(group) : {},
   }
 }
 
-function lagOf(group: Group, lastIndex: number): Record<string, number | null> {
+/** What a leader's log has and each store's replica has not, in entries; null: it has not been heard of late. */
+export function lagOf(group: Group): Record<string, number | null> {
   const lag: Record<string, number | null> = {}
+  const { lastIndex } = group.status()
   for (const { id, match, active, state } of group.peers()) {
     const store = group.storeOf(id)
     if (store === undefined || id === group.replica) continue

@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.ts'
 import { BrokerError } from '../../base/errors.ts'
 import type { ConfState, MemberChange } from '../raft/index.ts'
 import type { RangeDescriptor, Replica } from '../range/coprocessor.ts'
+import { lagOf } from './figures.ts'
 import type { Group } from './group.ts'
 import type { Place } from './raft-schema.ts'
 
@@ -11,25 +12,45 @@ export interface ReplicaChange {
   role: 'voter' | 'learner' | 'none'
 }
 
-/** The change of the group that makes it so. A store that comes gets a number that no replica has had. */
+/** Who lacks more must not vote: until it has that, nothing might be committed. Above any rule of balancers that makes sense. */
+const VOTER_LAG_ENTRIES_MAX = 10_000
+
+/**
+ * The change of the group that makes it so. A store that comes gets a number that no replica has had; one that is to vote
+ * must be a learner that has caught up, as the leader knows.
+ *
+ * Source: Ongaro, thesis, 4.2.1.
+ */
 export function memberChanges(
   { replicas, id: range }: RangeDescriptor,
-  nextReplica: number,
+  group: Group,
   changes: readonly ReplicaChange[],
 ): { members: MemberChange[]; places: Place[] } {
   const members: MemberChange[] = []
   const places: Place[] = []
-  let next = nextReplica
+  const lag = group.leads ? lagOf(group) : null
+  let next = group.nextReplica
   for (const { store, role } of changes) {
     const known = replicas.find((replica) => replica.store === store)
     if (known === undefined && role === 'none') {
       throw new BrokerError('NOT_FOUND', `Cannot remove store "${store}" from range "${range}": it holds no replica`)
+    }
+    if (role === 'voter' && known?.role !== 'voter' && lag !== null) {
+      const why = known === undefined ? 'make it a learner first' : whyLate(lag[store] ?? null)
+      if (why !== null)
+        throw new BrokerError('CONFLICT', `Cannot let store "${store}" vote in range "${range}": ${why}`)
     }
     const id = known?.replica ?? next++
     if (known === undefined) places.push({ replica: id, store })
     members.push({ id, type: role === 'none' ? 'remove' : role === 'voter' ? 'add-voter' : 'add-learner' })
   }
   return { members, places }
+}
+
+function whyLate(entries: number | null): string | null {
+  if (entries === null) return 'it has not been heard of late, or waits for its state; try again when it has caught up'
+  if (entries <= VOTER_LAG_ENTRIES_MAX) return null
+  return `it lacks ${entries} entries; try again when it has caught up`
 }
 
 /** The replicas that a configuration of the group speaks of. */

@@ -288,15 +288,15 @@ export class Store implements MetricSource {
   }
 
   /**
-   * Changes who the replicas of a range are, which this store must lead. New voters must have been learners that have
-   * caught up. Settled when the change is committed; where it took more than one voter, the group leaves the configuration
-   * between by itself.
+   * Changes who the replicas of a range are, which this store must lead. New voters must be learners that have caught
+   * up: else CONFLICT. Settled when the change is committed; where it took more than one voter, the group leaves the
+   * configuration between by itself.
    */
   change(range: string, changes: readonly ReplicaChange[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const host = this.#hostOf(range)
       if (host === undefined) return reject(this.#unknown(range))
-      const { members, places } = memberChanges(host.range.latest, host.group.nextReplica, changes)
+      const { members, places } = memberChanges(host.range.latest, host.group, changes)
       host.change({ members, leave: 'auto' }, places, (error) => (error === null ? resolve() : reject(error)))
       this.#wake(host)
     })

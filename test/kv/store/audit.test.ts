@@ -37,7 +37,7 @@ async function readmit({ world, cluster, stats }: ReturnType<typeof setup>, stor
     await world.resolve(cluster.store(leader).change('inbox-1', [{ store, role }]))
   }
   await change('learner')
-  await world.runUntil(() => stats(store)?.index === stats(cluster.leader('inbox-1')!)!.index, 30_000)
+  await world.runUntil(() => stats(cluster.leader('inbox-1')!)!.lag[store] === 0, 30_000)
   await change('voter')
 }
 

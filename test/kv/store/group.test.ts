@@ -109,6 +109,22 @@ describe('a group of three', () => {
 describe('replicas that come and go', () => {
   const FOUR = ['s1', 's2', 's3', 's4']
 
+  test('who has not caught up does not become a voter', async () => {
+    const { world, cluster, append } = setup(1, [], FOUR, 1)
+    await world.resolve(append('a', 'x'))
+    const store = cluster.store('s1')
+    const change = (name: string, role: 'voter' | 'learner') =>
+      world.resolve(store.change('inbox-1', [{ store: name, role }]))
+    await expect(change('s2', 'voter')).rejects.toMatchObject({ code: 'CONFLICT', message: /make it a learner first/ })
+    world.network.cut('s2', 's1')
+    await change('s2', 'learner')
+    await expect(change('s2', 'voter')).rejects.toMatchObject({ code: 'CONFLICT', message: /has not been heard/ })
+    world.network.heal()
+    await world.runUntil(() => store.ranges()[0]!.lag.s2 === 0)
+    await change('s2', 'voter')
+    expect((await world.resolve(append('a', 'y')))?.length).toBe(2)
+  })
+
   test('a lone replica becomes three, by snapshots; then the first one leaves', async () => {
     const held = setup(1, [], FOUR, 1)
     const { world, cluster, append, observed } = held
@@ -120,7 +136,7 @@ describe('replicas that come and go', () => {
         { store: 's3', role: 'learner' },
       ]),
     )
-    await world.runUntil(() => ['s2', 's3'].every((name) => cluster.store(name).ranges().length === 1))
+    await world.runUntil(() => ['s2', 's3'].every((name) => store.ranges()[0]!.lag[name] === 0))
     await world.resolve(
       store.change('inbox-1', [
         { store: 's2', role: 'voter' },
