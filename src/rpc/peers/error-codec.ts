@@ -6,7 +6,8 @@ const HINT_CHARS_MAX = 32_768
 
 /**
  * A {@link BrokerError} on the wire, as JSON: code, message, hint. Bytes inside a hint (keys of a boundary) come back as
- * bytes. A hint that is too large is left out: whoever gets the error asks again.
+ * bytes. A hint that is too large is left out: whoever gets the error asks again. CLOSED is about the node that says it:
+ * elsewhere it means that another one may be asked.
  */
 export const errorCodec: Codec<BrokerError> = {
   bytes: (error) => Buffer.byteLength(encode(error)),
@@ -21,7 +22,7 @@ function encode(error: BrokerError): string {
   if (last?.error === error) return last.text
   const hint = JSON.stringify(pack(error.hint))
   const text = JSON.stringify({
-    code: error.code,
+    code: error.code === 'CLOSED' ? 'UNAVAILABLE' : error.code,
     message: error.message.slice(0, MESSAGE_CHARS_MAX),
     hint: hint !== undefined && hint.length <= HINT_CHARS_MAX ? JSON.parse(hint) : null,
   })
