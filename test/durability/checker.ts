@@ -165,7 +165,8 @@ function findDisorder(
     const stream = `${publish.publisher}\0${publish.topic}\0${publish.qos}`
     const before = newest.get(stream)
     if (before === undefined || before.number < publish.number) newest.set(stream, publish)
-    else violations.push({ kind: 'order', session: session.name, detail: `${id} came after ${before.id}` })
+    else
+      violations.push({ kind: 'order', session: session.name, detail: `${told(publish)} came after ${told(before)}` })
   }
   return violations
 }
@@ -195,6 +196,10 @@ function findResendDisorder(session: Session, deliveries: readonly Delivery[]): 
     last = Math.max(last, before)
   })
   return violations
+}
+
+function told({ id, topic, qos, outcome, sends, sentMs }: Publish): string {
+  return `${id} (${topic}, QoS ${qos}, ${outcome}, sent ${sends} times, first at ${ms(sentMs)})`
 }
 
 function at({ connection, packetId, dup, atMs }: Delivery): string {

@@ -1,5 +1,13 @@
 import { connect as openSocket } from 'node:net'
-import { generate, type IConnackPacket, type IPublishPacket, type Packet, type Parser, parser } from 'mqtt-packet'
+import {
+  generate,
+  type IConnackPacket,
+  type IConnectPacket,
+  type IPublishPacket,
+  type Packet,
+  type Parser,
+  parser,
+} from 'mqtt-packet'
 import type { Random } from '../../src/base/clock.ts'
 import type { Anomaly, History } from './checker.ts'
 
@@ -30,6 +38,12 @@ export interface PeerOptions {
   surroundings: Surroundings
   /** Receive Maximum of an MQTT 5 client, which the broker must obey. Default 65,535. */
   receiveMaximum?: number
+  /** The session ends with its connection. Default false. */
+  transient?: boolean
+  /** Until it dials again after a connection broke, at most, ms. Default 20. */
+  redialMsMax?: number
+  /** A connection that has not said anything for so long is given up, ms. Default never. */
+  patienceMs?: number
 }
 
 const REDIAL_MS_MAX = 20
@@ -45,8 +59,13 @@ export abstract class Peer {
   protected readonly version: Version
   protected readonly around: Surroundings
   protected readonly receiveMaximum: number
+  protected readonly transient: boolean
   /** Connections so far. */
   protected connection = 0
+  readonly #redialMsMax: number
+  readonly #patienceMs: number
+  /** Connections that were left open. */
+  readonly #strays = new Set<Link>()
   #link: Link | null = null
   #parser: Parser | null = null
   #accepted = false
@@ -59,6 +78,9 @@ export abstract class Peer {
     this.version = options.version
     this.around = options.surroundings
     this.receiveMaximum = options.version === 5 ? (options.receiveMaximum ?? 65_535) : 65_535
+    this.transient = options.transient ?? false
+    this.#redialMsMax = options.redialMsMax ?? REDIAL_MS_MAX
+    this.#patienceMs = options.patienceMs ?? Number.POSITIVE_INFINITY
   }
 
   /** Connected, and accepted. */
@@ -79,13 +101,47 @@ export abstract class Peer {
     this.#link?.destroy()
   }
 
+  /** Leaves with a word, and waits for the broker to close. */
+  part(): void {
+    this.#wanted = false
+    if (this.#accepted) this.send({ cmd: 'disconnect' })
+    else this.#link?.destroy()
+  }
+
   /** The connection breaks; the client dials again. */
   drop(): void {
     this.#link?.destroy()
   }
 
+  /** Connects once more and leaves the older connection open: the broker has to close it. */
+  stray(): void {
+    if (this.#link === null || !this.#accepted) return
+    this.#strays.add(this.#link)
+    this.#closed()
+  }
+
+  /** Connections that were left open and still are. */
+  get strays(): number {
+    return this.#strays.size
+  }
+
+  /** Closes what was left open. */
+  gather(): void {
+    for (const link of this.#strays) link.destroy()
+  }
+
+  /** A packet on a connection that was left open. */
+  protected overheard(_packet: Packet): void {}
+
+  /** What the CONNECT says beyond the session. */
+  protected get introduction(): Partial<IConnectPacket> {
+    return {}
+  }
+
   protected abstract connected(): void
   protected abstract received(packet: Packet): void
+  /** A connection that was accepted has ended, or was left. */
+  protected disconnected(): void {}
   /** The session is gone: its state means nothing any more. */
   protected abstract forgotten(): void
 
@@ -104,43 +160,69 @@ export abstract class Peer {
   #dial(): void {
     this.connection++
     const packets = parser({ protocolVersion: this.version })
+    const isCurrent = () => this.#parser === packets
+    let heardMs = this.around.now()
     packets.on('packet', (packet) => {
-      if (this.#parser === packets) this.#receive(packet)
+      if (isCurrent()) this.#receive(packet)
+      else if (this.#strays.has(link)) this.overheard(packet)
     })
     packets.on('error', (error) => this.notice('protocol', `unreadable bytes: ${error.message}`))
-    this.#parser = packets
-    this.#link = this.around.dial({
+    const link = this.around.dial({
       onData: (bytes) => {
-        if (this.#parser === packets) packets.parse(bytes)
+        heardMs = this.around.now()
+        if (isCurrent() || this.#strays.has(link)) packets.parse(bytes)
       },
-      onClose: () => this.#closed(),
+      onClose: () => {
+        this.#strays.delete(link)
+        if (isCurrent()) this.#closed()
+      },
     })
+    this.#parser = packets
+    this.#link = link
     this.send({
       cmd: 'connect',
       clientId: this.clientId,
       protocolId: 'MQTT',
       protocolVersion: this.version,
-      clean: false,
+      clean: this.transient,
       keepalive: 0,
       ...(this.version === 5
-        ? { properties: { sessionExpiryInterval: NEVER_SECONDS, receiveMaximum: this.receiveMaximum } }
+        ? {
+            properties: {
+              sessionExpiryInterval: this.transient ? 0 : NEVER_SECONDS,
+              receiveMaximum: this.receiveMaximum,
+            },
+          }
         : {}),
+      ...this.introduction,
+    })
+    if (Number.isFinite(this.#patienceMs)) this.#watch(link, () => heardMs)
+  }
+
+  #watch(link: Link, heardMs: () => number): void {
+    this.around.later(this.#patienceMs / 3, () => {
+      if (this.#link !== link) return
+      if (this.around.now() - heardMs() > this.#patienceMs) return link.destroy()
+      if (this.#accepted) this.send({ cmd: 'pingreq' })
+      this.#watch(link, heardMs)
     })
   }
 
   #closed(): void {
+    const wasAccepted = this.#accepted
     this.#link = null
     this.#parser = null
     this.#accepted = false
+    if (wasAccepted) this.disconnected()
     if (!this.#wanted) return
-    this.around.later(1 + this.around.random.float() * REDIAL_MS_MAX, () => {
+    this.around.later(1 + this.around.random.float() * this.#redialMsMax, () => {
       if (this.#wanted && this.#link === null) this.#dial()
     })
   }
 
   #receive(packet: Packet): void {
     if (packet.cmd === 'connack') this.#accept(packet)
-    else if (packet.cmd !== 'disconnect') this.received(packet)
+    else if (packet.cmd !== 'disconnect' && packet.cmd !== 'pingresp') this.received(packet)
   }
 
   #accept({ sessionPresent, reasonCode, returnCode }: IConnackPacket): void {
@@ -148,7 +230,7 @@ export abstract class Peer {
     if ((this.version === 5 ? reasonCode : returnCode) !== 0) return
     this.#accepted = true
     if (this.#established && !sessionPresent) {
-      this.notice('session-lost', 'CONNACK without Session Present')
+      if (!this.transient) this.notice('session-lost', 'CONNACK without Session Present')
       this.forgotten()
     }
     this.#established = true
@@ -176,9 +258,9 @@ export function idOf({ payload }: IPublishPacket): string {
 }
 
 /** Connections over TCP to a port that changes with every start of the broker. */
-export function dialTcp(port: () => number): Dial {
+export function dialTcp(port: () => number, host = '127.0.0.1'): Dial {
   return ({ onData, onClose }) => {
-    const socket = openSocket({ port: port(), host: '127.0.0.1', noDelay: true })
+    const socket = openSocket({ port: port(), host, noDelay: true })
     socket.on('data', onData)
     socket.on('error', () => {})
     socket.on('close', onClose)

@@ -6,6 +6,8 @@ export interface PublisherOptions extends PeerOptions {
   topics: readonly string[]
   /** Most publishes without an end at a time. */
   window: number
+  /** Of all its publishes. Default either, by chance. */
+  qos?: 1 | 2
 }
 
 interface Flight {
@@ -47,7 +49,9 @@ export class Publisher extends Peer {
 
   /** One publish to each topic with each QoS: what comes after all others of its stream. */
   produceLast(): void {
-    for (const topic of this.#options.topics) for (const qos of [1, 2] as const) this.#begin(topic, qos)
+    const { topics, qos } = this.#options
+    const all = qos === undefined ? ([1, 2] as const) : [qos]
+    for (const topic of topics) for (const each of all) this.#begin(topic, each)
   }
 
   protected override connected(): void {
@@ -97,11 +101,11 @@ export class Publisher extends Peer {
   }
 
   #pump(): void {
-    const { topics, window } = this.#options
+    const { topics, window, qos } = this.#options
     const { random } = this.around
     while (this.online && this.budget > 0 && this.#flights.size < window) {
       this.budget--
-      this.#begin(topics[random.below(topics.length)]!, random.below(2) === 0 ? 1 : 2)
+      this.#begin(topics[random.below(topics.length)]!, qos ?? (random.below(2) === 0 ? 1 : 2))
     }
   }
 

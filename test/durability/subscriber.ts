@@ -33,6 +33,16 @@ export class Subscriber extends Peer {
     return this.#subscribed
   }
 
+  /** Under which its deliveries are kept. */
+  protected get account(): string {
+    return this.clientId
+  }
+
+  /** From when on everything is due, where SUBACK came now. */
+  protected dueFromMs(): number {
+    return this.around.now()
+  }
+
   protected override connected(): void {
     this.#open.clear()
     this.#answers = []
@@ -66,8 +76,8 @@ export class Subscriber extends Peer {
     this.#subscribed = true
     const { sessions } = this.around.history
     // Who lost its session keeps its account: what it was promised before is due all the same.
-    if (parseSharedFilter(filter) !== null || sessions.some(({ name }) => name === this.clientId)) return
-    sessions.push({ name: this.clientId, filter, sinceMs: this.around.now() })
+    if (parseSharedFilter(filter) !== null || sessions.some(({ name }) => name === this.account)) return
+    sessions.push({ name: this.account, filter, sinceMs: this.dueFromMs() })
   }
 
   #take(packet: IPublishPacket): void {
@@ -82,9 +92,9 @@ export class Subscriber extends Peer {
     } else {
       if (qos === 2) this.#received.set(packetId, id)
       this.got.add(id)
-      const { clientId, connection } = this
+      const { account, connection } = this
       const atMs = this.around.now()
-      this.around.history.deliveries.push({ session: clientId, id, topic, qos, dup, packetId, connection, atMs })
+      this.around.history.deliveries.push({ session: account, id, topic, qos, dup, packetId, connection, atMs })
     }
     if (qos > 0) this.#answer({ cmd: qos === 1 ? 'puback' : 'pubrec', messageId: packetId })
   }

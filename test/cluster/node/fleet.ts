@@ -11,7 +11,6 @@ const POLL_MS = 50
 export class Fleet {
   readonly nodes: NodeProcess[] = []
   readonly #folder = mkdtempSync(join(tmpdir(), 'flockmq-fleet-'))
-
   readonly #token: string | null
 
   /** `token`: the nodes' api.token. */
@@ -93,6 +92,8 @@ export class NodeProcess {
   /** Of the next start. */
   args: readonly string[]
   #cli: CliProcess | null = null
+  /** What the processes before this one have told. */
+  #said = ''
   api = ''
   /** Of gossip. */
   address = ''
@@ -110,6 +111,20 @@ export class NodeProcess {
 
   get output(): string {
     return this.#cli?.stdout ?? ''
+  }
+
+  get pid(): number {
+    return this.#cli!.child.pid!
+  }
+
+  /** Resolves when the process that runs now has ended. */
+  get ended(): Promise<Finished> {
+    return this.#cli!.finished
+  }
+
+  /** What all processes on this folder have told. */
+  get said(): string {
+    return this.#said + this.output + (this.#cli?.stderr ?? '')
   }
 
   async start(): Promise<void> {
@@ -136,7 +151,9 @@ export class NodeProcess {
     this.#cli = null
     cli.kill(signal)
     cli.kill('SIGCONT')
-    return await cli.finished
+    const finished = await cli.finished
+    this.#said += finished.stdout + finished.stderr
+    return finished
   }
 
   /** What the command line says of this node. */
