@@ -17,7 +17,7 @@ declare module 'rocksdb/binding.js' {
 
   export interface ColumnOptions {
     /** Sets the shape of the tree too: see `tuning.ts`. */
-    compaction: 'level'
+    compaction: 'level' | 'universal'
     memtableMemoryBudget: number
     /** False: as the shape says, which is none for levels 0 and 1 and ZSTD below; true: with trained dictionaries. */
     compression: boolean

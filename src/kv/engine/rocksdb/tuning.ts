@@ -13,7 +13,7 @@ export interface TuningOptions {
   cacheBytes?: number
   /** Values that were read lately, ready for the next read. Default 32 MiB. */
   readCacheBytes?: number
-  /** Background threads that flush and compact. Default 2. */
+  /** Background threads: one flushes, the others compact, so that a long merge holds no short one up. Default 3. */
   threads?: number
 }
 
@@ -43,20 +43,27 @@ const SHARES: Record<Family | typeof OWN_FAMILY, { memtable: number; cache: numb
 }
 
 /**
- * How RocksDB is opened. The binding leaves few choices: levelled compaction with memtables of a quarter of
- * `memtableMemoryBudget`, six of them at most, none compressed above level 2. It ignores a bound on the log, so that
- * RocksDB's own rule holds, four times all memtables of all families: this is what bounds the log under 256 MiB.
+ * Queues grow everywhere at once, so that each flush meets all of them. Levels then write a message some twenty times
+ * over when gigabytes are queued, and stand still while they do; merging runs of like size (universal) writes it half as
+ * often, and gives the space of drained queues back as soon. It may need the space of a family twice for a while.
+ */
+const UNIVERSAL: ReadonlySet<string> = new Set<Family>(['inbox'])
+
+/**
+ * How RocksDB is opened. The binding leaves few choices: memtables of a quarter of `memtableMemoryBudget`, six of them at
+ * most, levels compressed from the third on. It ignores a bound on the log, so that RocksDB's own rule holds, four times
+ * all memtables of all families: this is what bounds the log under 256 MiB.
  *
  * The log is not compressed: with JSON payloads that halves its bytes for a tenth more CPU, with random ones it saves
  * nothing and costs two thirds more, and the time is the fdatasync's.
  */
 export function openOptions(options: TuningOptions): OpenOptions {
-  const { memtableBytes = MEMTABLE_BYTES, cacheBytes = 64 * MEBIBYTE, threads = 2 } = options
+  const { memtableBytes = MEMTABLE_BYTES, cacheBytes = 64 * MEBIBYTE, threads = 3 } = options
   assert(memtableBytes >= 4 * MEBIBYTE && memtableBytes <= 56 * MEBIBYTE, 'Memtables are 4 to 56 MiB')
   const columns: Record<string, ColumnOptions> = {}
   for (const [name, share] of Object.entries(SHARES)) {
     columns[name] = {
-      compaction: 'level',
+      compaction: UNIVERSAL.has(name) ? 'universal' : 'level',
       memtableMemoryBudget: Math.floor((memtableBytes * share.memtable * MEMTABLES_PER_BUDGET) / MEMTABLES),
       compression: false,
       cacheSize: Math.max(MEBIBYTE / 4, Math.floor(cacheBytes * share.cache)),
