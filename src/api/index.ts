@@ -17,6 +17,8 @@ export interface ApiOptions {
   port: number
   /** Null = open to whoever reaches the address; the configuration allows that on loopback only. */
   token: string | null
+  /** True: health and figures alone; what is below /api is refused. */
+  probesOnly?: boolean
   log: Logger
   health(): Health
   /** What /api/v1/status answers. */
@@ -40,6 +42,8 @@ export interface Api {
 
 /** Open to everybody: load balancers and supervisors hold no token. */
 const OPEN_PATHS = new Set(['/healthz', '/readyz'])
+
+const NO_API = 'node.roles of this node is without "api": ask another node of the cluster'
 
 /** The HTTP side of a node: health, readiness, metrics, status. */
 export async function startApi(options: ApiOptions): Promise<Api> {
@@ -78,6 +82,12 @@ function createServer(options: ApiOptions, exposition: Exposition): FastifyInsta
   server.get('/metrics', async (_request, reply) => {
     return reply.type(exposition.contentType).send(await exposition.render())
   })
+  if (options.probesOnly) server.all('/api/*', (_request, reply) => reply.code(404).send({ error: NO_API }))
+  else serveApi(server, options)
+  return server
+}
+
+function serveApi(server: FastifyInstance, options: ApiOptions): void {
   server.get('/api/v1/status', () => options.status())
   server.get('/api/v1/members', () => options.members())
   server.get<{ Params: { id: string } }>('/api/v1/members/:id', async ({ params }, reply) => {
@@ -91,7 +101,6 @@ function createServer(options: ApiOptions, exposition: Exposition): FastifyInsta
   })
   server.get('/api/v1/services', () => options.services())
   addRoutes(server, options.routes)
-  return server
 }
 
 function requireToken(server: FastifyInstance, token: string): void {

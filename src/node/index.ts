@@ -76,6 +76,7 @@ async function build(
       peers: cluster.peers,
       incarnation: cluster.incarnation,
       watchAlive: (listener) => cluster.watchAlive('mqtt', listener),
+      hasClients: config.node.roles.includes('mqtt'),
     },
   })
   stops.push(() => services.stop())
@@ -84,10 +85,13 @@ async function build(
   if (lossy) void ranges.store.flushed().then(settled)
   open(ranges)
 
-  const mqtt = new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))
-  connections = () => mqtt.connections
-  const listening = await mqtt.start()
-  stops.push(() => mqtt.stop())
+  const { roles } = config.node
+  const mqtt = roles.includes('mqtt')
+    ? new MqttServer({ ...services.parts, ...plugins, clock, log, node: hostId }, mqttOptions(config))
+    : null
+  connections = () => mqtt?.connections ?? 0
+  const listening = (await mqtt?.start()) ?? []
+  stops.push(async () => mqtt?.stop())
 
   const { gossip, rpc } = cluster.addresses
   const listeners: ListenerInfo[] = [
@@ -95,14 +99,14 @@ async function build(
     { name: 'cluster', type: 'udp+tcp', address: gossip },
     { name: 'rpc', type: 'grpc', address: rpc },
   ]
-  const metrics: MetricSource[] = [mqtt, services, plugins, ...cluster.sources]
+  const metrics: MetricSource[] = [...(mqtt === null ? [] : [mqtt]), services, plugins, ...cluster.sources]
   const health = (): Health => {
     const { ready, reasons } = services.health()
     const waiting = cluster.health()
     return { ready: ready && waiting.length === 0, reasons: [...waiting, ...reasons] }
   }
   const status = () => ({
-    ...{ name: config.node.name, hostId, version: context.version, connections: mqtt.connections },
+    ...{ name: config.node.name, hostId, version: context.version, connections: connections() },
     ...{ cluster: cluster.summary(), listeners, health: health() },
   })
   cluster.control.serve(status)
@@ -115,7 +119,8 @@ async function build(
   })
   const desk = openDesk(cluster, ranges, { clock, log, depart: () => depart() })
   const routes = rangeRoutes(desk)
-  const api = await startApi({ ...config.api, log, health, status, ...cluster.views, routes, metrics })
+  const probesOnly = !roles.includes('api')
+  const api = await startApi({ ...config.api, probesOnly, log, health, status, ...cluster.views, routes, metrics })
   stops.push(() => api.stop())
   listeners.push({ name: 'api', type: 'http', address: api.address })
   cluster.announce(false)

@@ -51,7 +51,9 @@ export interface OtherFrontEnds {
   peers: Peers
   /** Of this process: higher than those of its host before it. */
   incarnation: number
-  /** Tells the nodes that live, this one among them, now and at each change. The returned function ends it. */
+  /** Clients connect to this node too. */
+  hasClients: boolean
+  /** Tells the nodes with clients that live, this one too where it is one, now and at each change. The returned function ends it. */
   watchAlive(listener: (nodes: readonly string[]) => void): () => void
 }
 
@@ -127,13 +129,13 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
 
 interface JoinedFrontEnds extends MetricSource {
   routing: Pick<RouterParts, 'others'>
-  parts: Pick<MqttParts, 'clients'>
+  parts: Partial<Pick<MqttParts, 'clients'>>
   stop(): void
 }
 
 /** Messages to and from the clients of other nodes, and one connection a client id among them all. */
 function joinFrontEnds(
-  { peers, incarnation: run, watchAlive }: OtherFrontEnds,
+  { peers, incarnation: run, watchAlive, hasClients }: OtherFrontEnds,
   {
     dist,
     table,
@@ -148,26 +150,26 @@ function joinFrontEnds(
 ): JoinedFrontEnds {
   const lifeOf = (tenant: TenantId, topic: string) => dist.match(tenant, topic)
   const deliveries = new Deliveries({ peers, run, table, lifeOf, events: plugins.events, clock, random })
-  const clients = new Clients({ peers, run, clock })
+  const clients = hasClients ? new Clients({ peers, run, clock }) : null
   let known = new Set<string>()
   const unwatch = watchAlive((nodes) => {
     const alive = new Set(nodes.filter((other) => other !== node))
-    clients.setMembers(nodes)
+    clients?.setMembers(nodes)
     for (const other of alive) if (!known.has(other)) deliveries.joined(other)
     for (const other of known) if (!alive.has(other)) deliveries.left(other)
     known = alive
   })
   return {
     routing: { others: deliveries },
-    parts: { clients },
+    parts: clients === null ? {} : { clients },
     collect: (sink) => {
       deliveries.collect(sink)
-      clients.collect(sink)
+      clients?.collect(sink)
     },
     stop: () => {
       unwatch()
       deliveries.stop()
-      clients.stop()
+      clients?.stop()
     },
   }
 }

@@ -40,7 +40,8 @@ function problems(given: Given): string[] {
 
 test('without anything given every option has its default', () => {
   const { config, origins } = load()
-  expect(config.node).toEqual({ name: 'box', zone: null, data: './data', stopSecondsMax: 10 })
+  const roles = ['mqtt', 'dist', 'inbox', 'retain', 'api']
+  expect(config.node).toEqual({ name: 'box', zone: null, roles, data: './data', stopSecondsMax: 10 })
   expect(config.cluster).toEqual({
     ...{ name: 'flockmq', host: '127.0.0.1', port: 7946, advertise: null },
     ...{ seeds: [], expect: null, secret: [], insecure: false },
@@ -133,7 +134,23 @@ test('the environment finds an entry of the file whatever its case', () => {
   })
 })
 
+test('listeners of a node without clients need no address of their own, and nobody to ask', () => {
+  const yaml = 'mqtt: { listeners: { tcp: { host: 0.0.0.0, port: 8091 } } }'
+  expect(load({ yaml, set: ['node.roles=dist,inbox'] }).config.node.roles).toEqual(['dist', 'inbox'])
+  expect(() => load({ yaml, set: ['node.roles=mqtt,dist'] })).toThrow(/beyond loopback/)
+})
+
 const mistakes: [string, Given, string][] = [
+  [
+    'a node that can found nothing and knows nobody',
+    { set: ['node.roles=mqtt,api'] },
+    'node.roles: a node without any of dist, inbox, retain cannot found a cluster; set cluster.seeds to nodes that have them',
+  ],
+  [
+    'a node that does nothing',
+    { yaml: 'node: { roles: [] }' },
+    'node.roles: is empty; leave it out, and the node does everything',
+  ],
   [
     'a wrong key',
     { yaml: 'api:\n  prot: 1' },

@@ -17,7 +17,9 @@ export function concernOf(survey: Survey, range: RangeView): BalancerName | null
   const stores = range.descriptor.replicas.map(({ store }) => store)
   if (stores.some((id) => survey.gone(id))) return 'replacement'
   if (stores.some((id) => survey.leaving(id))) return 'decommission'
-  if (survey.voterCount(range) !== storesOf(range, 'voter').length) return 'replica-count'
+  const voters = storesOf(range, 'voter')
+  if (survey.voterCount(range) !== voters.length) return 'replica-count'
+  if (voters.some((id) => survey.misplaced(id, range.descriptor.service))) return 'replica-count'
   if (!survey.arrived(range)) return 'catch-up'
   return survey.missing(range).length > 0 ? 'replica-count' : null
 }
@@ -119,6 +121,8 @@ function describe(
     'is being decommissioned',
     'are being decommissioned',
   )
+  const misplaced = storesOf(range, 'voter').filter((id) => survey.misplaced(id, range.descriptor.service))
+  say(misplaced, 'has not its role', 'have not its role')
   const to = (kind: ReplicaChange['to']) => changes.filter((change) => change.to === kind).map(({ store }) => store)
   const learners = to('learner')
   const coming = learners.filter((id) => goal.includes(id))

@@ -62,10 +62,12 @@ function nextCount(now: number, wanted: number): number {
 
 /** The voters to keep, at most `size`; where too many would have to be replaced at once, some that must go stay. */
 function keepable(survey: Survey, range: RangeView, now: readonly string[], size: number): string[] {
-  const kept = now.filter((id) => survey.stays(id))
+  const kept = now.filter((id) => survey.keeps(id, range))
   while (kept.length > size) kept.splice(kept.indexOf(mostDispensable(survey, range, kept)), 1)
   // Those that are alive keep the range going meanwhile, so the dead are replaced first.
-  const rest = now.filter((id) => !survey.stays(id)).sort((a, b) => Number(survey.alive(b)) - Number(survey.alive(a)))
+  const rest = now
+    .filter((id) => !survey.keeps(id, range))
+    .sort((a, b) => Number(survey.alive(b)) - Number(survey.alive(a)))
   while (size - kept.length > JOINED) kept.push(rest.shift()!)
   return kept
 }

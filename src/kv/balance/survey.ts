@@ -71,6 +71,17 @@ export class Survey {
     return !this.gone(id) && !this.leaving(id)
   }
 
+  /** Its voter of the range may stay. */
+  keeps(id: string, { descriptor }: RangeView): boolean {
+    return this.stays(id) && !this.misplaced(id, descriptor.service)
+  }
+
+  /** Lives, and has not the service's role, or no more: what it votes for moves away. */
+  misplaced(id: string, service: string): boolean {
+    const store = this.#stores.get(id)
+    return store?.alive === true && !store.roles.includes(service) && isEnabled(this.rules, 'replica-count')
+  }
+
   /** Gives up its leaders. */
   loses({ decommissioning, draining, full }: StoreView): boolean {
     return decommissioning || draining || full
@@ -222,7 +233,7 @@ export class Survey {
       this.#setGoal(range, { voters, waits: null })
       if (range.leaderStore === null) continue
       const settled =
-        voters.every((id) => this.stays(id)) &&
+        voters.every((id) => this.keeps(id, range)) &&
         voters.length === this.voterCount(range) &&
         !storesOf(range, 'learner').some((id) => this.passing(range, id))
       if (!settled) moving.push(range)

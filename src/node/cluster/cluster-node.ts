@@ -10,15 +10,13 @@ import { addressOf, isWildcard } from '../../cluster/underlay/shell/addresses.ts
 import type { Peers, Rpc } from '../../rpc/index.ts'
 import type { Config } from '../config/index.ts'
 import { CLUSTER_FILE, type NodeContext } from '../contract.ts'
+import { isStateful, ROLES, servicesOf } from '../roles.ts'
 import { Control } from './control.ts'
-import { identityOf, metadataOf, rpcAddressOf } from './identity.ts'
+import { identityOf, livingHosts, metadataOf, rpcAddressOf } from './identity.ts'
 import { joinPeers, openRpc } from './links.ts'
 import { namingLog } from './naming-log.ts'
 import { OverlayRegistry } from './registry.ts'
 import { Roster } from './roster.ts'
-
-/** What every node runs today, by the names of the agents that they join. */
-const SERVICES = ['mqtt', 'dist', 'inbox', 'retain'] as const
 
 /** For what is under way to other nodes, when this one stops. */
 const DRAIN_MS_MAX = 1_000
@@ -72,14 +70,19 @@ export class ClusterNode {
   static async start(setup: ClusterSetup): Promise<ClusterNode> {
     const { config, context, clock, random, hasUserData } = setup
     const { cluster, node, rpc } = config
-    const identity = { name: node.name, version: context.version, zone: node.zone, roles: SERVICES }
+    const identity = { name: node.name, version: context.version, zone: node.zone, roles: node.roles }
     const nameOf = (host: string): string | null => {
       const record = host === context.hostId ? underlay.self : underlay.member(host as HostId)
       return record === null ? null : identityOf(record).name
     }
     const underlay: UnderlayHost = new UnderlayHost({
       ...{ clusterName: cluster.name, host: cluster.host, port: cluster.port, advertise: cluster.advertise },
-      ...{ seeds: cluster.seeds, expect: cluster.expect ?? 0, secrets: cluster.secret, insecure: cluster.insecure },
+      ...{
+        seeds: cluster.seeds,
+        expect: foundersExpected(config),
+        secrets: cluster.secret,
+        insecure: cluster.insecure,
+      },
       mutualTls: rpc.tls.ca !== null,
       hostId: context.hostId,
       statePath: join(context.dataPath, CLUSTER_FILE),
@@ -122,14 +125,12 @@ export class ClusterNode {
     return this.#incarnation
   }
 
-  /** Tells the nodes that live and run `role`, this one among them, now and at each change. */
+  /** Tells the nodes that live and have `role`, this one too where it has it, now and at each change. */
   watchAlive(role: string, listener: (nodes: readonly HostId[]) => void): () => void {
-    let told = ''
+    let told: string | null = null
     const tell = () => {
-      const others = this.underlay.members().filter((host) => {
-        return (host.state === 'alive' || host.state === 'suspect') && identityOf(host).roles.includes(role)
-      })
-      const nodes = [this.underlay.self.id, ...others.map(({ id }) => id)].sort()
+      const living = livingHosts(this.underlay).filter((host) => identityOf(host).roles.includes(role))
+      const nodes = living.map(({ id }) => id).sort()
       if (told === nodes.join()) return
       told = nodes.join()
       listener(nodes)
@@ -154,7 +155,7 @@ export class ClusterNode {
     const { zone } = this.#setup.config.node
     const { id: node, life } = this.underlay.self
     const { version } = this.#setup.context
-    for (const service of SERVICES) {
+    for (const service of servicesOf(this.#setup.config.node.roles)) {
       this.registry.announce({
         ...{ service, node, version, draining, id: `${node}.${life.toString(36)}` },
         ...{ tags: zone === null ? [] : [`zone=${zone}`], weight: 1, load: 0, address: '' },
@@ -175,7 +176,7 @@ export class ClusterNode {
       members: () => this.roster.list(),
       member: (id) => this.#member(id),
       services: () => ({
-        services: Object.fromEntries(SERVICES.map((service) => [service, this.registry.instances(service)])),
+        services: Object.fromEntries(servicesOf(ROLES).map((service) => [service, this.registry.instances(service)])),
       }),
     }
   }
@@ -219,6 +220,11 @@ export class ClusterNode {
         return `In no cluster "${name}" yet`
     }
   }
+}
+
+/** Who holds no ranges waits for others to found. */
+function foundersExpected({ cluster, node }: Config): number {
+  return isStateful(node.roles) ? (cluster.expect ?? 0) : 0
 }
 
 /** A port alone where links listen as gossip does, so that the address may change. */

@@ -1,4 +1,4 @@
-import type { HostRecord, Metadata } from '../../cluster/underlay/index.ts'
+import type { HostRecord, Metadata, UnderlayPort } from '../../cluster/underlay/index.ts'
 import { addressOf, endpointOf } from '../../cluster/underlay/shell/addresses.ts'
 
 /** What a node tells the others of itself, in the metadata of its host. */
@@ -37,6 +37,12 @@ export function identityOf({ metadata, id }: HostRecord): NodeIdentity {
     roles: (metadata.get('roles') ?? '').split(',').filter((role) => role !== ''),
     rpc: metadata.get('rpc') ?? null,
   }
+}
+
+/** Hosts that are not known to be dead, this one among them. */
+export function livingHosts(underlay: Pick<UnderlayPort, 'self' | 'members'>): HostRecord[] {
+  const others = underlay.members().filter(({ state }) => state === 'alive' || state === 'suspect')
+  return [underlay.self, ...others]
 }
 
 /** `host:port` of its rpc listener; null where it tells none. */

@@ -2,14 +2,18 @@ import { parseEndpoint } from '../../cluster/underlay/shell/addresses.ts'
 import { SECRETS_MAX } from '../../cluster/underlay/shell/envelope.ts'
 import { isTenantName } from '../../plugin/auth/identity.ts'
 import { isLoopback } from '../../plugin/auth/none.ts'
+import { isStateful, STATEFUL_ROLES } from '../roles.ts'
 import type { Config, ListenerConfig } from './schema.ts'
 
 /** What one option cannot say of itself: options that need or exclude each other. One line for each mistake. */
 export function checkRules(config: Config): string[] {
   const problems: string[] = []
-  const listeners = Object.entries(config.mqtt.listeners).filter(([, listener]) => listener.enabled)
+  const listeners = Object.entries(config.mqtt.listeners).filter(([, listener]) => {
+    return listener.enabled && config.node.roles.includes('mqtt')
+  })
   for (const [name, listener] of listeners) problems.push(...checkListener(`mqtt.listeners.${name}`, listener))
-  problems.push(...checkAddresses(config, listeners), ...checkExposure(config, listeners), ...checkCluster(config))
+  problems.push(...checkAddresses(config, listeners), ...checkExposure(config, listeners))
+  problems.push(...checkCluster(config), ...checkRoles(config))
   if (config.plugins.auth === 'file' && config.plugins.authFile.path === null) {
     problems.push("plugins.authFile.path: is needed with plugins.auth: 'file'; write the file with `flockmq passwd`")
   }
@@ -51,6 +55,15 @@ function checkListener(key: string, listener: ListenerConfig): string[] {
     problems.push(`${key}.path: a ${type} listener has no path; leave it out, or use ws, wss or unix`)
   }
   return problems
+}
+
+function checkRoles({ node, cluster }: Config): string[] {
+  if (node.roles.length === 0) return ['node.roles: is empty; leave it out, and the node does everything']
+  if (isStateful(node.roles) || cluster.seeds.length > 0) return []
+  return [
+    `node.roles: a node without any of ${STATEFUL_ROLES.join(', ')} cannot found a cluster; ` +
+      'set cluster.seeds to nodes that have them',
+  ]
 }
 
 function checkCluster({ cluster, rpc }: Config): string[] {

@@ -1,6 +1,7 @@
 import type { GroupOption, OptionTable, OptionValues } from '../../base/option.ts'
 import { FLAPPING_OPTIONS } from '../../plugin/flapping.ts'
 import { SETTINGS } from '../../plugin/settings.ts'
+import { ROLES } from '../roles.ts'
 import { CLUSTER_OPTIONS, RPC_OPTIONS } from './schema-cluster.ts'
 import { LIMIT_OPTIONS } from './schema-limits.ts'
 import { LISTENER_OPTIONS } from './schema-listener.ts'
@@ -34,6 +35,13 @@ export const SCHEMA = {
         pattern: '^[\\w.:/-]{1,64}$',
         allowed: '1 to 64 letters, digits and _ . : / -',
         sentence: 'What fails together, such as a rack or an availability zone; told to the other nodes.',
+      },
+      roles: {
+        type: 'list',
+        default: ROLES,
+        choices: ROLES,
+        sentence:
+          'What the node does: clients (mqtt), ranges of subscriptions, sessions and retained messages (dist, inbox, retain), /api/v1 (api).',
       },
       data: { type: 'string', default: './data', sentence: 'Folder for everything that the node keeps.' },
       stopSecondsMax: {

@@ -3,7 +3,7 @@ import type { HealthReason } from '../../base/health.ts'
 import type { Logger } from '../../base/logging.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import type { Overlay } from '../../cluster/overlay/index.ts'
-import type { UnderlayHost, UnderlayPort } from '../../cluster/underlay/index.ts'
+import type { HostRecord, UnderlayHost, UnderlayPort } from '../../cluster/underlay/index.ts'
 import type { Rules } from '../../kv/balance/index.ts'
 import type { RangeClient } from '../../kv/client/client.ts'
 import type { Engine } from '../../kv/engine/engine.ts'
@@ -15,7 +15,8 @@ import { StoreLinks } from '../../kv/remote/store-links.ts'
 import { ANSWERS } from '../../kv/store/answers.ts'
 import { type ServeOptions, Store } from '../../kv/store/store.ts'
 import type { Peers } from '../../rpc/index.ts'
-import { identityOf } from '../cluster/identity.ts'
+import { identityOf, livingHosts } from '../cluster/identity.ts'
+import { isStateful, STATEFUL_ROLES } from '../roles.ts'
 import { Founding, type MetaRanges } from './founding.ts'
 import { Keeper } from './keeper.ts'
 import { type Replication, rulesOf } from './rules.ts'
@@ -52,7 +53,7 @@ export interface RangeNodeOptions {
 /** What this program can do that older ones could not: gates open by it. */
 const FEATURES: readonly string[] = []
 /** Services of users, whose first ranges the founder creates. */
-const SERVICES = ['dist', 'inbox', 'retain'] as const
+const SERVICES = STATEFUL_ROLES
 
 /** The store of this node among those of the others. */
 export class RangeNode implements MetricSource {
@@ -100,8 +101,7 @@ export class RangeNode implements MetricSource {
       rules: () => this.rules(),
       meta: () => this.meta.state,
       zoneOf: (host) => identityOf(host).zone ?? '',
-      // Every node with a store may hold the cluster's own records.
-      rolesOf: (host) => [...identityOf(host).roles, 'cluster'],
+      rolesOf,
       sizeOf: ({ descriptor }) => this.#sizes.of(descriptor),
       storeTiding: () => ({
         freeBytes: engine.stats().freeBytes,
@@ -189,6 +189,11 @@ export class RangeNode implements MetricSource {
       if (this.tidings.landscape(service).length > 0 || this.#hasOwn(service)) continue
       reasons.push({ part: service, message: `No range of "${service}" is known here yet` })
     }
+    const living = livingHosts(this.#options.cluster.underlay)
+    for (const service of SERVICES) {
+      if (living.some((host) => rolesOf(host).includes(service))) continue
+      reasons.push({ part: service, message: `No node that lives has "${service}" among its node.roles: start one` })
+    }
     return reasons
   }
 
@@ -239,6 +244,12 @@ export class RangeNode implements MetricSource {
   #hasOwn(service: ServiceName): boolean {
     return this.store.ranges().some(({ descriptor }) => descriptor.service === service)
   }
+}
+
+/** Of its store: the cluster's own records are wherever others are. */
+function rolesOf(host: HostRecord): readonly string[] {
+  const { roles } = identityOf(host)
+  return isStateful(roles) ? [...roles, 'cluster'] : roles
 }
 
 /**

@@ -92,6 +92,7 @@ export class ScriptedCluster {
       if (options.alive) Object.assign(store, { alive: true, deadForMs: 0 })
       if (options.draining) store.draining = true
       if (options.decommissioning) store.decommissioning = true
+      if (options.roles !== undefined) store.roles = String(options.roles).split(',')
       if (options.full !== undefined) store.full = options.full !== 'no'
       if (options.freeMiB !== undefined) store.freeBytes = Number(options.freeMiB) * 2 ** 20
       this.#cluster.pass(0, false)

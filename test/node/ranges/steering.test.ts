@@ -47,8 +47,8 @@ test('every rule is listed with its source, and reads back as what is in force',
   expect(find('services.inbox.voters')).toEqual({
     ...{ name: 'services.inbox.voters', value: '5', source: 'configuration', otherwise: '5' },
   })
-  expect(find('services.dist.learnersOn')).toMatchObject({ value: 'mqtt', source: 'default' })
-  expect(find('services.cluster.learnersOn')).toMatchObject({ value: 'mqtt', source: 'default' })
+  expect(find('services.dist.learnersOn')).toMatchObject({ value: 'mqtt,inbox', source: 'default' })
+  expect(find('services.cluster.learnersOn')).toMatchObject({ value: 'mqtt,dist,inbox,retain,api', source: 'default' })
   expect(find('enabled.merge')).toMatchObject({ value: 'false', source: 'default' })
   const inForce = rulesOf(REPLICATION, state)
   const again = rulesFrom(rules.map(({ name, value }) => [name, value]))
