@@ -1,9 +1,11 @@
 import type { Clock } from '../base/clock.ts'
 import { BrokerError } from '../base/errors.ts'
-import type { InboxId, TenantId } from '../base/ids.ts'
+import type { HostId, InboxId, TenantId } from '../base/ids.ts'
 import type { Logger } from '../base/logging.ts'
 import type { Message } from '../base/message.ts'
 import type { SubscriptionOptions } from '../dist/index.ts'
+import type { RangeDescriptor } from '../kv/range/coprocessor.ts'
+import type { Peers } from '../rpc/index.ts'
 import type {
   Attached,
   AttachRequest,
@@ -37,8 +39,12 @@ import { type InsertDone, insertAll, toCommand } from './insert.ts'
 import { MemberGate } from './member-gate.ts'
 import { groupsOf, type InboxObserver } from './observer.ts'
 import { Qos0Gate } from './qos0-gate.ts'
-import type { AttachedAnswer, Command, Fenced, Response } from './store/command.ts'
-import { GROUP_MARK, groupInbox, inboxStart, nameOf, tenantEnd, tenantStart } from './store/schema.ts'
+import type { News, PassLetter } from './remote/letters.ts'
+import { Passing } from './remote/passing.ts'
+import { FeedSource } from './remote/source.ts'
+import { FeedWatches } from './remote/watches.ts'
+import type { AttachedAnswer, Command, Fenced, InsertCommand, Response } from './store/command.ts'
+import { GROUP_MARK, groupInbox, inboxStart, nameOf, parseStart, tenantEnd, tenantStart } from './store/schema.ts'
 import { sweepEarlierLife } from './sweep.ts'
 
 export interface InboxClientOptions {
@@ -49,7 +55,18 @@ export interface InboxClientOptions {
   log: Logger
   /** Host id of this node. */
   node: string
+  others?: OtherInboxes | undefined
 }
+
+/** The other nodes, as feeds and QoS 0 need them. */
+export interface OtherInboxes {
+  peers: Peers
+  /** Ranges of `inbox` that this node's store leads. */
+  led: () => readonly RangeDescriptor[]
+}
+
+/** Nodes that a QoS 0 message is sent on to at most, as its session moves. */
+const HOPS_MAX = 2
 
 /** Of a group whose first member did not attach here. */
 const GROUP_LIMITS: InboxLimits = {
@@ -66,6 +83,10 @@ export class InboxClient implements Inbox {
   readonly #log: Logger
   readonly #host: FeedHost
   readonly #qos0: Qos0Gate
+  readonly #source: FeedSource | null = null
+  readonly #passing: Passing | null = null
+  /** The next of several nodes. */
+  #turn = 0
   /** The same feeds as the observer's, found without making a key. */
   readonly #feeds = new Map<TenantId, Map<InboxId, QueueFeed>>()
   readonly #limits = new WeakMap<Owner, InboxLimits>()
@@ -73,19 +94,30 @@ export class InboxClient implements Inbox {
   /** Connections that attached here while an earlier life is swept up; null afterwards. */
   #own: Set<string> | null = new Set()
 
-  constructor({ ranges, observer, clock, defer, log, node }: InboxClientOptions) {
+  constructor({ ranges, observer, clock, defer, log, node, others }: InboxClientOptions) {
     this.#ranges = ranges
     this.#observer = observer
     this.#log = log
+    const done = () => this.#host.runWoken()
+    const happened = (news: News) => observer.happened(news)
+    const watches = others === undefined ? null : new FeedWatches({ ...others, ranges, clock, happened, done })
     this.#host = new FeedHost({
-      ...{ ranges, clock, defer, log, node },
-      expired: (key, count) => this.#expired(key, count),
+      ...{ ranges, clock, defer, log, node, watches },
+      covers: (key) => observer.covers(key),
+      expired: (key, count) => this.#lose(key, 'expired', count),
       closed: (feed) => this.#forget(feed),
     })
     this.#qos0 = new Qos0Gate(ranges, clock)
-    observer.connect(this.#host, (key, number) => {
+    if (others !== undefined) {
+      this.#source = new FeedSource({ ...others, clock, passed: (letter) => this.#passed(letter) })
+      this.#passing = new Passing(others.peers, (letters) => {
+        for (const { name } of letters) this.#lose(parseStart(Buffer.from(name, 'latin1')), 'full-newest')
+      })
+    }
+    const confirm = (key: Uint8Array, number: number) => {
       ranges.mutateWith(key, { type: 'fired', key, number }, () => {})
-    })
+    }
+    observer.connect(this.#host, confirm, this.#source)
   }
 
   async head(key: InboxKey): Promise<InboxHead | null> {
@@ -242,11 +274,12 @@ export class InboxClient implements Inbox {
   }
 
   stats(): InboxStats {
-    return this.#observer.stats()
+    return { ...this.#observer.stats(), watching: this.#host.watching }
   }
 
   async close(): Promise<void> {
     this.#host.stop()
+    this.#source?.stop()
     for (const feed of [...this.#observer.feeds.values()]) feed.lost('closed')
     for (const feeds of [...this.#observer.groups.values()]) for (const feed of [...feeds]) feed.lost('closed')
   }
@@ -257,34 +290,62 @@ export class InboxClient implements Inbox {
     return response
   }
 
-  /** QoS 0: to the feed that is open here, past the log. */
+  /** QoS 0: past the log, to the feed that is open here, or to the node where it is. */
   #passOn(
     tenant: TenantId,
     insert: Insert,
     target: InsertTarget,
     later: (error: Error | null, result: InsertResult | null) => void,
+    hops = 0,
   ): InsertResult | null {
-    if (target.inbox.startsWith(GROUP_MARK)) return this.#passToMember(tenant, insert.message, target)
-    const feed = this.#feeds.get(tenant)?.get(target.inbox)
-    if (feed?.passes && feed.owner.incarnation === target.incarnation) {
-      feed.pass(insert.message, target)
-      return 'ok'
-    }
+    if (this.#passHere(tenant, insert.message, target)) return 'ok'
     const command = toCommand(tenant, insert, target)
     this.#qos0.decide(command.key, target.incarnation, (error, answer) => {
-      if (error !== null || answer !== 'queue') return later(error, answer === 'absent' ? 'absent' : 'dropped')
+      if (error !== null || answer === null) return later(error, null)
+      if (typeof answer === 'object' && this.#passAway(command, answer.nodes, hops)) return later(null, 'ok')
+      const queue = typeof answer === 'object' ? answer.queue : answer === 'queue'
+      if (!queue) return later(null, answer === 'absent' ? 'absent' : 'dropped')
       this.#ranges.mutateWith(command.key, command, (failure, response) => later(failure, response as InsertResult))
     })
     return null
   }
 
-  #passToMember(tenant: TenantId, message: Message, target: InsertTarget): InsertResult {
+  #passHere(tenant: TenantId, message: Message, target: InsertTarget): boolean {
+    if (target.inbox.startsWith(GROUP_MARK)) return this.#passToMember(tenant, message, target)
+    const feed = this.#feeds.get(tenant)?.get(target.inbox)
+    if (!feed?.passes || feed.owner.incarnation !== target.incarnation) return false
+    feed.pass(message, target)
+    return true
+  }
+
+  #passToMember(tenant: TenantId, message: Message, target: InsertTarget): boolean {
     const feeds = this.#observer.groups.get(nameOf(inboxStart(tenant, target.inbox)))
     const feed = feeds?.shift()
-    if (feeds === undefined || feed === undefined) return 'dropped'
+    if (feeds === undefined || feed === undefined) return false
     feeds.push(feed)
     feed.pass(message, target)
-    return 'ok'
+    return true
+  }
+
+  /** To the node that has the session, or one of those with members of the group. */
+  #passAway(command: InsertCommand, nodes: readonly string[], hops: number): boolean {
+    const node = nodes[this.#turn++ % nodes.length]
+    if (this.#passing === null || node === undefined || node === this.#host.node || hops >= HOPS_MAX) return false
+    const { key, incarnation, message, retain, subscriptionIds } = command
+    const letter = { type: 'pass', name: nameOf(key), incarnation, hops, message, retain, subscriptionIds } as const
+    this.#passing.send(node as HostId, letter)
+    return true
+  }
+
+  /** Another node thinks that the session is here. */
+  #passed({ name, incarnation, hops, message, retain, subscriptionIds }: PassLetter): void {
+    const key = parseStart(Buffer.from(name, 'latin1'))
+    const target: InsertTarget = { inbox: key.inbox, incarnation, qos: 0, retain, subscriptionIds }
+    const settle = (error: Error | null, result: InsertResult | null) => {
+      if (error !== null || result !== 'ok') this.#lose(key, 'full-newest')
+    }
+    const insert: Insert = { message, targets: [target], dedup: null }
+    this.#passOn(key.tenant, insert, target, settle, hops + 1)
   }
 
   #gateOf(member: Owner): MemberGate<GroupFeed> {
@@ -312,9 +373,9 @@ export class InboxClient implements Inbox {
     }
   }
 
-  #expired(key: InboxKey, count: number): void {
+  #lose({ tenant, inbox }: InboxKey, reason: 'expired' | 'full-newest', count = 1): void {
     this.#observer.countDrops(count)
-    this.#publisher?.dropped({ tenant: key.tenant, inbox: key.inbox }, 'expired', count)
+    this.#publisher?.dropped({ tenant, inbox }, reason, count)
   }
 }
 

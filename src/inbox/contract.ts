@@ -298,4 +298,11 @@ export interface InboxStats {
   inserts: number
   drops: number
   willsFired: number
+  /** Feeds here that another node tells of, and inboxes that this node tells others of. */
+  watching: number
+  watched: number
+  /** Entries pushed to feeds of other nodes. */
+  pushed: number
+  /** Messages about feeds that could not be read. */
+  malformed: number
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logging.ts'
 import type { RangeClient } from '../kv/client/client.ts'
 import type { InboxKey } from './contract.ts'
+import type { FeedWatches, WatchingFeed } from './remote/watches.ts'
 import type { Answer, Command, Query, Response } from './store/command.ts'
 
 export type InboxRanges = RangeClient<Command, Response, Query, Answer>
@@ -25,6 +26,10 @@ export interface FeedHostOptions {
   /** Entries that expired before they were sent. */
   expired: (key: InboxKey, count: number) => void
   closed: (feed: RunningFeed) => void
+  /** Whether a replica here tells of that inbox. */
+  covers: (key: Uint8Array) => boolean
+  /** Where feeds are told of that have no replica here; null: there are no other nodes. */
+  watches: FeedWatches | null
 }
 
 /** Milliseconds that acknowledgements wait for company. */
@@ -53,8 +58,26 @@ export class FeedHost {
     return this.#options.node
   }
 
+  /** Feeds that another node tells of. */
+  get watching(): number {
+    return this.#options.watches?.count ?? 0
+  }
+
   nowMs(): number {
     return this.#options.clock.now()
+  }
+
+  /** Lets the feed hear what is applied from now on: from a replica here, else from the node that leads. */
+  listen(feed: WatchingFeed): void {
+    const { watches, covers } = this.#options
+    if (watches !== null && !covers(feed.key)) return watches.add(feed)
+    watches?.remove(feed)
+    feed.heard()
+  }
+
+  /** Entries up to this sequence may be pushed by the node that tells of the feed. */
+  allow(feed: WatchingFeed, upTo: number): void {
+    this.#options.watches?.limit({ feed, upTo })
   }
 
   /** Runs the feed at the end of the turn: once, however often it is woken. */
@@ -118,7 +141,8 @@ export class FeedHost {
     this.#options.expired(key, count)
   }
 
-  closed(feed: RunningFeed): void {
+  closed(feed: WatchingFeed): void {
+    this.#options.watches?.remove(feed)
     this.#ticking.delete(feed)
     this.#woken.delete(feed)
     this.#options.closed(feed)
@@ -126,6 +150,7 @@ export class FeedHost {
 
   stop(): void {
     this.tickAll()
+    this.#options.watches?.stop()
     this.#stopTick?.()
     this.#stopTick = null
   }

@@ -10,6 +10,7 @@ import { type Message, remainingExpirySeconds } from '../base/message.ts'
 import type { Feed, FeedEntry, FeedOptions, FeedSink, InsertTarget, Owner } from './contract.ts'
 import { conflict } from './errors.ts'
 import type { FeedHost } from './feed-host.ts'
+import type { WatchingFeed } from './remote/watches.ts'
 import type { Answer, Effect, Response, TrimCommand } from './store/command.ts'
 import { decodeEntry, packetIdOf, RELEASED_VALUE, SEQUENCES_MAX } from './store/entry.ts'
 import { lookaheadOf } from './store/session.ts'
@@ -21,11 +22,15 @@ const PAGE_ENTRIES = 256
 const PAGE_BYTES = 1024 * 1024
 /** Entries that arrived while there was no credit, kept so that they need not be read. */
 const AHEAD_ENTRIES = 1_024
+/** Entries that another node may push beyond those that were sent. */
+const PUSHED_ENTRIES = 512
 
-export class QueueFeed implements Feed {
+export class QueueFeed implements Feed, WatchingFeed {
   readonly owner: Owner
   readonly key: Uint8Array
   readonly name: string
+  readonly watchedAs = ''
+  remote = false
   readonly #host: FeedHost
   readonly #options: FeedOptions
   readonly #sink: FeedSink
@@ -41,6 +46,8 @@ export class QueueFeed implements Feed {
   #sentUpTo = 0
   readonly #ahead = new Fifo<Grown>()
   #reading = false
+  /** What was said last to who pushes from elsewhere. */
+  #allowed = 0
   /** Bytes of the entries pushed and not acknowledged, by sequence, rising. */
   readonly #outstanding = new Map<number, number>()
   #outstandingBytes = 0
@@ -66,16 +73,18 @@ export class QueueFeed implements Feed {
   }
 
   open(): void {
+    this.#host.listen(this)
+  }
+
+  /** Also where effects may have been missed: asks what is there. */
+  heard(): void {
+    if (this.#state === 'closed') return
+    this.#allowed = 0
     const { incarnation, connection } = this.owner
     this.#host.ranges.query(this.key, { type: 'open', key: this.key, incarnation, connection }).then(
       (answer) => this.#opened(answer),
-      (error: unknown) => this.#host.retry(this, () => this.open(), error),
+      (error: unknown) => this.#host.retry(this, () => this.heard(), error),
     )
-  }
-
-  /** Effects may have been missed: the range was closed here for a while. */
-  resync(): void {
-    if (this.#state === 'open') this.open()
   }
 
   acknowledge(sequence: number): void {
@@ -126,6 +135,11 @@ export class QueueFeed implements Feed {
     if (this.#ahead.length < AHEAD_ENTRIES && this.#host.reserve(effect.bytes)) this.#ahead.push(effect)
   }
 
+  /** Entries up to here were applied elsewhere, and are not pushed. */
+  tailIs(sequence: number): void {
+    this.#tail = Math.max(this.#tail, sequence)
+  }
+
   /** A QoS 0 message that is kept nowhere. */
   pass(message: Message, target: InsertTarget): void {
     const { retain, subscriptionIds } = target
@@ -139,6 +153,7 @@ export class QueueFeed implements Feed {
     if (this.#state !== 'open') return
     this.#pump()
     this.#deliver()
+    if (this.remote) this.#allow()
   }
 
   /** The lazy part: every 100 ms where there is something. */
@@ -147,6 +162,14 @@ export class QueueFeed implements Feed {
       this.#trimFailed = false
       this.#submit(this.#trim!)
     } else if (this.#acknowledged.length > 0) this.#trimNow()
+  }
+
+  /** Of what another node pushes no more comes than is taken soon. */
+  #allow(): void {
+    const upTo = this.#next - 1 + PUSHED_ENTRIES
+    if (upTo - this.#allowed < PUSHED_ENTRIES / 2) return
+    this.#allowed = upTo
+    this.#host.allow(this, upTo)
   }
 
   #opened(answer: Answer): void {

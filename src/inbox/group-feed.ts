@@ -4,6 +4,7 @@ import type { Feed, FeedEntry, FeedOptions, FeedSink, InsertTarget, Owner } from
 import { conflict } from './errors.ts'
 import type { FeedHost } from './feed-host.ts'
 import type { MemberGate } from './member-gate.ts'
+import type { WatchingFeed } from './remote/watches.ts'
 import type { Command, Response } from './store/command.ts'
 
 export interface GroupMemberOptions {
@@ -18,10 +19,11 @@ export interface GroupMemberOptions {
  * Pushes a member's share of a shared group's queue. The coprocessor assigns entries under the member's credit, so all
  * that comes here may be pushed; a QoS 2 entry is bound to a packet id first, where the front end gives one.
  */
-export class GroupFeed implements Feed {
+export class GroupFeed implements Feed, WatchingFeed {
   readonly member: Owner
   readonly key: Uint8Array
   readonly name: string
+  remote = false
   readonly #host: FeedHost
   readonly #options: FeedOptions
   readonly #sink: FeedSink
@@ -46,8 +48,16 @@ export class GroupFeed implements Feed {
     this.#gate = member.gate
   }
 
-  /** Also where effects may have been missed: the range was closed here for a while. */
+  get watchedAs(): string {
+    return this.member.connection
+  }
+
   open(): void {
+    this.#host.listen(this)
+  }
+
+  /** Also where effects may have been missed: asks for what it is owed. */
+  heard(): void {
     if (this.#state === 'closed') return
     const { incarnation, attachment = 0 } = this.member
     const command: Command = {
@@ -56,7 +66,7 @@ export class GroupFeed implements Feed {
     }
     this.#host.ranges.mutateWith(this.key, command, (error, response) => {
       if (this.#state === 'closed') return
-      if (error !== null) return this.#host.retry(this, () => this.open(), error)
+      if (error !== null) return this.#host.retry(this, () => this.heard(), error)
       if (typeof response === 'object' && response?.type === 'opened') this.#opened(response.owed)
       else if (response === 'conflict') this.lost('taken-over')
       else this.#host.refused(this, 'the session is not a member of the group')

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logging.ts'
 import type { RangeObserver } from '../kv/range/coprocessor.ts'
-import { InboxClient } from './client.ts'
+import { InboxClient, type OtherInboxes } from './client.ts'
 import type { Inbox } from './contract.ts'
 import type { InboxRanges } from './feed-host.ts'
 import { InboxObserver } from './observer.ts'
@@ -28,12 +28,14 @@ export interface InboxOptions {
   log: Logger
   /** Host id of this node. */
   node: string
+  /** Absent: there are none, and never will be. */
+  others?: OtherInboxes | undefined
 }
 
 /** The `inbox` service of one node: its ranges, its feeds, its client. */
 export function createInbox(options: InboxOptions): Inbox {
-  const { clock, defer, log, node } = options
+  const { clock, defer, log, node, others } = options
   const observer = new InboxObserver(log, defer)
   const ranges = options.serve(inboxCoprocessor, observer, { commandBytes: commandBytesOf() })
-  return new InboxClient({ ranges, observer, clock, defer, log, node })
+  return new InboxClient({ ranges, observer, clock, defer, log, node, others })
 }

@@ -7,7 +7,9 @@ import type { QueueFeed } from './feed.ts'
 import type { FeedHost } from './feed-host.ts'
 import type { GroupFeed } from './group-feed.ts'
 import type { MemberGate } from './member-gate.ts'
-import type { CountEffect, Effect } from './store/command.ts'
+import type { News } from './remote/letters.ts'
+import type { FeedSource, Told } from './remote/source.ts'
+import type { CountEffect, Effect, EndedEffect } from './store/command.ts'
 import { nameOf, parseStart } from './store/schema.ts'
 import { addStored, noneStored, type Stored, StoredCount } from './stored.ts'
 
@@ -33,7 +35,10 @@ export class InboxObserver implements RangeObserver<Effect> {
   #wills = 0
   readonly #log: Logger
   readonly #defer: (callback: () => void) => void
+  /** What is open here, by id. */
+  readonly #open = new Map<string, RangeDescriptor>()
   #host: FeedHost | null = null
+  #source: FeedSource | null = null
   #publisher: WillPublisher | null = null
   #confirm: (key: Uint8Array, number: number) => void = () => {}
   #early: LeaderEffect[] = []
@@ -45,10 +50,11 @@ export class InboxObserver implements RangeObserver<Effect> {
     this.#defer = defer
   }
 
-  /** `confirm` is told of each will that is out. */
-  connect(host: FeedHost, confirm: (key: Uint8Array, number: number) => void): void {
+  /** `confirm` is told of each will that is out; `source` of what feeds of other nodes may wait for. */
+  connect(host: FeedHost, confirm: (key: Uint8Array, number: number) => void, source: FeedSource | null = null): void {
     this.#host = host
     this.#confirm = confirm
+    this.#source = source
   }
 
   start(publisher: WillPublisher): void {
@@ -60,36 +66,61 @@ export class InboxObserver implements RangeObserver<Effect> {
 
   /** The range may have gone on without this node hearing of it. */
   opened(range: RangeDescriptor, reader: Reader): void {
+    this.#open.set(range.id, range)
     this.#countStored(range, reader)
-    for (const feed of [...this.feeds.values()]) if (within(feed.key, range)) feed.resync()
-    for (const feeds of [...this.groups.values()]) {
-      for (const feed of [...feeds]) if (within(feed.key, range)) feed.open()
-    }
+    this.#listenAgain(range)
   }
 
   /** All that happened before was told by the parent. */
-  split(_parent: RangeDescriptor, child: RangeDescriptor): void {
+  split(parent: RangeDescriptor, child: RangeDescriptor): void {
+    this.#open.set(parent.id, parent)
+    this.#open.set(child.id, child)
     this.#stored.set(child.id, noneStored())
+    this.#source?.split(parent, child)
   }
 
   /** What is stored is counted anew; all that happened before was told by both. */
   merged(left: RangeDescriptor, right: RangeDescriptor, reader: Reader): void {
-    this.closed(right)
+    this.#forget(right)
+    this.#open.set(left.id, left)
     this.#countStored(left, reader)
+    this.#source?.merged(left, right)
   }
 
   closed(range: RangeDescriptor): void {
-    this.#counting.get(range.id)?.end()
-    this.#counting.delete(range.id)
-    this.#stored.delete(range.id)
+    this.#forget(range)
+    this.#source?.follows(range)
+    this.#listenAgain(range)
   }
 
   applied(range: RangeDescriptor, { effects, leader }: Applied<Effect>): void {
+    const source = this.#source !== null && this.#source.watched > 0 ? this.#source : null
+    if (!leader) source?.follows(range)
     for (const effect of effects) {
       if (effect.type === 'count') this.#count(range.id, effect)
-      else this.#apply(effect, leader)
+      else {
+        this.#apply(effect, leader)
+        if (source !== null && isTold(effect)) source.tell(effect)
+      }
     }
     this.#host?.runWoken()
+  }
+
+  /** Whether a replica here tells of that inbox. */
+  covers(key: Uint8Array): boolean {
+    for (const range of this.#open.values()) if (within(key, range)) return true
+    return false
+  }
+
+  /** It was applied on another node, which tells of it. */
+  happened(news: News): void {
+    if (news.type === 'tail') {
+      const feed = this.feeds.get(news.name)
+      if (feed === undefined) return
+      feed.tailIs(news.sequence)
+      this.#host!.touch(feed)
+    } else if (news.type === 'ended') this.#end(news)
+    else if (news.type !== 'watching' && news.type !== 'lost') this.#apply(news, false)
   }
 
   /** Of entries that expired before they were sent: no entry of the log says so. */
@@ -98,13 +129,31 @@ export class InboxObserver implements RangeObserver<Effect> {
   }
 
   /** Just after a start, less than there is: see {@link StoredCount}. */
-  stats(): InboxStats {
+  stats(): Omit<InboxStats, 'watching'> {
     const sum = noneStored()
     for (const stored of this.#stored.values()) addStored(sum, stored)
     const { sessions, attached, messages, bytes } = sum
     return {
       ...{ sessions, attached, queuedMessages: messages, queuedBytes: bytes },
       ...{ inserts: this.#inserts, drops: this.#drops, willsFired: this.#wills },
+      watched: this.#source?.watched ?? 0,
+      pushed: this.#source?.pushed ?? 0,
+      malformed: this.#source?.malformed ?? 0,
+    }
+  }
+
+  #forget(range: RangeDescriptor): void {
+    this.#open.delete(range.id)
+    this.#counting.get(range.id)?.end()
+    this.#counting.delete(range.id)
+    this.#stored.delete(range.id)
+  }
+
+  /** From who can tell now. */
+  #listenAgain(range: RangeDescriptor): void {
+    for (const feed of [...this.feeds.values()]) if (within(feed.key, range)) this.#host!.listen(feed)
+    for (const feeds of [...this.groups.values()]) {
+      for (const feed of [...feeds]) if (within(feed.key, range)) this.#host!.listen(feed)
     }
   }
 
@@ -145,7 +194,7 @@ export class InboxObserver implements RangeObserver<Effect> {
     }
   }
 
-  #end(effect: Extract<Effect, { type: 'ended' }>): void {
+  #end(effect: Pick<EndedEffect, 'name' | 'incarnation' | 'reason'>): void {
     const feed = this.feeds.get(effect.name)
     if (feed === undefined || feed.owner.incarnation !== effect.incarnation) return
     const reason = effect.reason === 'replaced' ? 'taken-over' : effect.reason
@@ -189,6 +238,11 @@ export class InboxObserver implements RangeObserver<Effect> {
     this.#drops += effect.drops
     this.#wills += effect.wills
   }
+}
+
+/** What a feed on another node may wait for. */
+function isTold(effect: Effect): effect is Told {
+  return effect.type === 'grown' || effect.type === 'assigned' || effect.type === 'attached' || effect.type === 'ended'
 }
 
 /** The shared groups among a session's filters. */

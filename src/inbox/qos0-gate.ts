@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import type { InboxRanges } from './feed-host.ts'
 import { nameOf } from './store/schema.ts'
 
-export type Qos0Answer = 'absent' | 'drop' | 'queue'
+export type Qos0Answer = 'absent' | 'drop' | 'queue' | { type: 'online'; nodes: string[]; queue: boolean }
 
 type Decided = (error: Error | null, answer: Qos0Answer | null) => void
 
@@ -19,7 +19,7 @@ const KNOWN_MS = 1_000
 const KNOWN_MAX = 10_000
 const WAITING_MAX = 1_000
 
-/** Remembers for a moment what becomes of QoS 0 messages for sessions without a connection: none of them is logged. */
+/** Remembers for a moment where QoS 0 messages for sessions go that are not here: none of them is logged. */
 export class Qos0Gate {
   readonly #ranges: InboxRanges
   readonly #clock: Clock

@@ -14,6 +14,7 @@ import { openDesk } from './ranges/desk.ts'
 import { RangeNode } from './ranges/range-node.ts'
 import { rangeRoutes } from './ranges/routes.ts'
 import type { Replication } from './ranges/rules.ts'
+import { matches } from './roles.ts'
 import { startServices } from './services.ts'
 import { hasStoredData } from './user-data.ts'
 
@@ -71,11 +72,12 @@ async function build(
     replication: replicationOf(config),
   })
   const services = startServices({
-    ...{ clock, random: systemRandom, log, node: hostId, plugins, ranges },
+    ...{ clock, random: systemRandom, log, node: hostId, plugins, ranges, matches: matches(config.node.roles) },
     others: {
       peers: cluster.peers,
       incarnation: cluster.incarnation,
       watchAlive: (listener) => cluster.watchAlive('mqtt', listener),
+      led: () => ranges.led('inbox'),
       hasClients: config.node.roles.includes('mqtt'),
     },
   })

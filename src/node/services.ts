@@ -8,7 +8,7 @@ import type { MetricSink, MetricSource } from '../base/metrics.ts'
 import { createDist, type DistService } from '../dist/index.ts'
 import { createInbox, type Dedup, type Inbox, type WillPublisher } from '../inbox/index.ts'
 import type { RangeClient } from '../kv/client/client.ts'
-import type { Coprocessor, RangeObserver } from '../kv/range/coprocessor.ts'
+import type { Coprocessor, RangeDescriptor, RangeObserver } from '../kv/range/coprocessor.ts'
 import type { ServeOptions } from '../kv/store/store.ts'
 import {
   Clients,
@@ -33,6 +33,8 @@ export interface ServiceOptions {
   node: string
   plugins: { settings: SettingsSource; events: EventBus }
   ranges: RangeHome
+  /** This node is to have all routes: until it has them it is not ready. Default true. */
+  matches?: boolean
   /** The other nodes. Absent: there are none, and never will be. */
   others?: OtherFrontEnds
   /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
@@ -53,6 +55,8 @@ export interface OtherFrontEnds {
   incarnation: number
   /** Clients connect to this node too. */
   hasClients: boolean
+  /** Ranges of `inbox` that this node's store leads. */
+  led: () => readonly RangeDescriptor[]
   /** Tells the nodes with clients that live, this one too where it is one, now and at each change. The returned function ends it. */
   watchAlive(listener: (nodes: readonly string[]) => void): () => void
 }
@@ -94,6 +98,7 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
   const inbox = createInbox({
     serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
     ...{ clock, defer, random, log, node },
+    others: options.others && { peers: options.others.peers, led: options.others.led },
   })
   const retain = createRetain({
     serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
@@ -109,11 +114,12 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
     settings: plugins.settings,
     brokers: new Map(),
   })
-  fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, defer, log })
+  const needsRoutes = options.matches ?? true
+  if (needsRoutes) fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, defer, log })
   inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
   return {
     parts: { router, table, dist, inbox, retain, routes, hlc, ...joined?.parts },
-    health: () => healthOf(ranges, dist),
+    health: () => healthOf(ranges, needsRoutes ? dist : null),
     collect: (sink) => {
       collect(sink, dist, inbox, retain)
       ranges.collect(sink)
@@ -221,9 +227,10 @@ function fenceEarlierRuns(
   )
 }
 
-function healthOf(ranges: RangeHome, dist: DistService): Health {
+/** @param dist null: its routes are not needed here */
+function healthOf(ranges: RangeHome, dist: DistService | null): Health {
   const reasons = ranges.health()
-  const ready = dist.ready()
+  const ready = dist?.ready() ?? true
   if (!ready) reasons.push({ part: 'dist', message: 'Routes are being loaded' })
   return { ready: ready && reasons.length === 0, reasons }
 }
@@ -245,6 +252,10 @@ function collect(sink: MetricSink, dist: DistService, inbox: Inbox, retain: Reta
   sink.counter('flockmq_inbox_inserts_total', 'Messages put into queues', sessions.inserts)
   sink.counter('flockmq_inbox_drops_total', 'Queued messages given up', sessions.drops)
   sink.counter('flockmq_inbox_wills_total', 'Wills published', sessions.willsFired)
+  sink.gauge('flockmq_inbox_feeds_watching', 'Sessions here whose queues another node pushes', sessions.watching)
+  sink.gauge('flockmq_inbox_feeds_watched', 'Sessions of other nodes whose queues this node pushes', sessions.watched)
+  sink.counter('flockmq_inbox_pushed_total', 'Entries of queues pushed to other nodes', sessions.pushed)
+  sink.counter('flockmq_inbox_malformed_total', 'Messages about feeds that could not be read', sessions.malformed)
   const retained = retain.stats()
   sink.gauge('flockmq_retain_topics', 'Retained messages', retained.topics)
   sink.gauge('flockmq_retain_bytes', 'Bytes of retained messages', retained.bytes)

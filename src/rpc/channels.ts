@@ -27,6 +27,8 @@ export const CHANNEL = {
   inboxFeed: 11,
   /** retain: matches of a wildcard, streamed. */
   retained: 12,
+  /** inbox: what a session's node asks of a range's leader; QoS 0 for a session there. */
+  inboxWatch: 14,
   /** api: a question to one node of the cluster. */
   control: 13,
 } as const

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { InboxId } from '../../src/base/ids.ts'
 import { silentLogger } from '../../src/base/logging.ts'
+import { InboxClient } from '../../src/inbox/client.ts'
 import { InboxObserver } from '../../src/inbox/observer.ts'
 import type { Answer, Command, Effect, Query, Response } from '../../src/inbox/store/command.ts'
 import { inboxCoprocessor } from '../../src/inbox/store/coprocessor.ts'
@@ -11,9 +12,12 @@ import { seeds } from '../sim/seeds.ts'
 import { Device, Fleet, Publisher } from './fleet.ts'
 import { GroupFleet } from './fleet-group.ts'
 import { TENANT } from './harness.ts'
+import { SimLinks } from './remote/links.ts'
 
 type Options = Partial<ChaosOptions<Command, Response, Query, Answer, Effect>>
 
+/** Links break for so long; a run of 60 rounds takes about 3 s. */
+const CUTS_MS = 4_000
 const NAMES = ['a', 'c', 'j', 'k', 'q', 's', 'x']
 const startOf = (name: string) => inboxStart(TENANT, name as InboxId)
 
@@ -31,13 +35,50 @@ function chaosOf(seed: number, options: Options) {
   return { chaos, observer }
 }
 
-/** Sessions that come and go, publishers, wills, under chaos; then everything is drained and compared. */
-async function run(seed: number, options: Options = {}, rounds = 60): Promise<Fleet> {
-  const { chaos, observer } = chaosOf(seed, options)
-  const { world, client } = chaos
-  const watcher = { target: null as ReturnType<Device['target']> | null }
-  const fleet = new Fleet(world, client, observer, () => watcher.target)
+type Watcher = () => ReturnType<Device['target']> | null
+type Setup = (made: ReturnType<typeof chaosOf>, watcher: Watcher) => Fleet
+
+/** The front end is where the ranges are. */
+const together: Setup = ({ chaos: { world, client }, observer }, watcher) => {
+  const fleet = new Fleet(world, client, observer, watcher)
   fleet.inbox.start(fleet)
+  return fleet
+}
+
+/** It is on a node without a replica, behind a link that breaks now and then. */
+const apart: Setup = ({ chaos, observer }, watcher) => {
+  const { world, client } = chaos
+  const { defer, clock, random } = world
+  const links = new SimLinks({
+    defer,
+    after: (ms, callback) => clock.after(ms, callback),
+    delayMs: () => random.below(4),
+  })
+  const led = () => (chaos.store?.ranges() ?? []).filter(({ leads }) => leads).map(({ descriptor }) => descriptor)
+  const others = (name: string) => ({ peers: links.node(name).peers, led })
+  const back = new InboxClient({
+    ...{ ranges: client, observer, clock, defer, log: silentLogger, node: 'store', others: others('store') },
+  })
+  const front = new InboxObserver(silentLogger, defer)
+  const fleet = new Fleet(world, client, front, watcher, { ...others('n1'), led: () => [] })
+  back.start(fleet)
+  fleet.inbox.start(fleet)
+  const cut = () => {
+    if (world.elapsedMs > CUTS_MS) return
+    links.cut()
+    clock.after(random.below(800), cut)
+  }
+  clock.after(random.below(800), cut)
+  return fleet
+}
+
+/** Sessions that come and go, publishers, wills, under chaos; then everything is drained and compared. */
+async function run(seed: number, options: Options = {}, rounds = 60, setup = together): Promise<Fleet> {
+  const made = chaosOf(seed, options)
+  const { chaos } = made
+  const { world } = chaos
+  const watcher = { target: null as ReturnType<Device['target']> | null }
+  const fleet = setup(made, () => watcher.target)
   const watching = new Device(fleet, 'will-watcher', 1)
   await world.resolve(watching.connect())
   watcher.target = watching.target()
@@ -84,10 +125,11 @@ async function run(seed: number, options: Options = {}, rounds = 60): Promise<Fl
 }
 
 /** A group whose members come and go, under chaos; then everything is drained and compared. */
-async function runGroup(seed: number, ordered: boolean): Promise<GroupFleet> {
-  const { chaos, observer } = chaosOf(seed, {})
-  const { world, client } = chaos
-  const fleet = new Fleet(world, client, observer, () => null)
+async function runGroup(seed: number, ordered: boolean, setup = together): Promise<GroupFleet> {
+  const made = chaosOf(seed, {})
+  const { chaos, observer } = made
+  const { world } = chaos
+  const fleet = setup(made, () => null)
   const group = new GroupFleet(fleet, { tenant: TENANT, group: 'g', filter: 'f', ordered }, ['a', 'k', 's'])
   const fail = (error: unknown) => world.fail(error)
   await world.resolve(Promise.all(group.members.map((member) => member.connect())))
@@ -112,7 +154,7 @@ async function runGroup(seed: number, ordered: boolean): Promise<GroupFleet> {
   await world.runUntil(all, 120_000)
   await world.run(10_000)
   expect(fleet.faults).toEqual([])
-  expect(fleet.inbox.stats()).toMatchObject({ queuedMessages: 0, queuedBytes: 0 })
+  expect(observer.stats()).toMatchObject({ queuedMessages: 0, queuedBytes: 0 })
   expect(chaos.health()).toEqual([])
   return group
 }
@@ -158,6 +200,14 @@ describe('sessions under chaos', () => {
       expect(exactly.toSorted()).toEqual(acknowledged.filter((payload) => payload.startsWith('q2')).toSorted())
     },
   )
+
+  test.each(seeds(6))('the same at a node without a replica, seed %i', async (seed) => {
+    const fleet = await run(seed, {}, 60, apart)
+    expect(fleet.willsAnnounced).toBeGreaterThan(0)
+    const { acknowledged, delivered } = await runGroup(seed, seed % 2 === 0, apart)
+    const exactly = delivered.map(({ payload }) => payload).filter((payload) => payload.startsWith('q2'))
+    expect(exactly.toSorted()).toEqual(acknowledged.filter((payload) => payload.startsWith('q2')).toSorted())
+  })
 
   test('answers before the sync are caught', async () => {
     const { write } = SimulatedEngine.prototype

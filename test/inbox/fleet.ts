@@ -1,6 +1,6 @@
 import { silentLogger } from '../../src/base/logging.ts'
 import { type Message, NO_BYTES, NO_EXPIRY, type QoS } from '../../src/base/message.ts'
-import { InboxClient } from '../../src/inbox/client.ts'
+import { InboxClient, type OtherInboxes } from '../../src/inbox/client.ts'
 import type { InboxRanges } from '../../src/inbox/feed-host.ts'
 import type { Dedup, Feed, FeedEntry, InboxLimits, InsertTarget, Owner, WillPublisher } from '../../src/inbox/index.ts'
 import type { InboxObserver } from '../../src/inbox/observer.ts'
@@ -23,11 +23,18 @@ export class Fleet implements WillPublisher {
   connections = 0
   readonly #watcher: () => InsertTarget | null
 
-  constructor(world: World, ranges: InboxRanges, observer: InboxObserver, watcher: () => InsertTarget | null) {
+  constructor(
+    world: World,
+    ranges: InboxRanges,
+    observer: InboxObserver,
+    watcher: () => InsertTarget | null,
+    others?: OtherInboxes,
+  ) {
     this.world = world
     this.#watcher = watcher
     this.inbox = new InboxClient({
       ...{ ranges, observer, clock: world.clock, defer: world.defer, log: silentLogger, node: 'n1' },
+      others,
     })
   }
 

@@ -15,6 +15,7 @@ import type {
   Inbox,
   InboxKey,
   InboxLimits,
+  InboxRanges,
   InboxSubscription,
   InsertResult,
   InsertTarget,
@@ -24,7 +25,9 @@ import type {
 } from '../../src/inbox/index.ts'
 import { createInbox, inboxStart } from '../../src/inbox/index.ts'
 import { MemoryEngine } from '../../src/kv/engine/memory/engine.ts'
+import type { RangeDescriptor } from '../../src/kv/range/coprocessor.ts'
 import { Store } from '../../src/kv/store/store.ts'
+import type { Peers } from '../../src/rpc/index.ts'
 
 export const TENANT = 'acme' as TenantId
 export const START_MS = 1_700_000_000_000
@@ -127,6 +130,7 @@ export class World implements WillPublisher {
   readonly wills: { client: string; payload: string; dedup: Dedup; message: Message }[] = []
   readonly ended: { inbox: string; incarnation: number; filters: string[]; groups: GroupKey[] }[] = []
   readonly drops: string[] = []
+  leads = true
   /** Wills are refused while it is true. */
   failWills = false
   /** Wills wait for this. */
@@ -134,7 +138,11 @@ export class World implements WillPublisher {
   readonly #life = ++lives
   #connections = 0
 
-  constructor(engine = new MemoryEngine(), splits: readonly string[] = ['h', 'p']) {
+  /** The way to the ranges, for others. */
+  ranges!: InboxRanges
+
+  /** @param peers of a node that has others */
+  constructor(engine = new MemoryEngine(), splits: readonly string[] = ['h', 'p'], peers?: Peers) {
     this.engine = engine
     const defer = (callback: () => void) => void setImmediate(callback)
     const random = seededRandom(1)
@@ -144,9 +152,18 @@ export class World implements WillPublisher {
     })
     const initialSplits = splits.map((at) => inboxStart(TENANT, at as InboxId))
     this.inbox = createInbox({
-      serve: (coprocessor, observer, serving) => this.store.serve(coprocessor, observer, { initialSplits, ...serving }),
+      serve: (coprocessor, observer, serving) => {
+        this.ranges = this.store.serve(coprocessor, observer, { initialSplits, ...serving })
+        return this.ranges
+      },
+      others: peers && { peers, led: () => this.led },
       ...{ clock, random, defer, log: silentLogger, node: 'n1' },
     })
+  }
+
+  /** Ranges that it says it leads. */
+  get led(): readonly RangeDescriptor[] {
+    return this.leads ? this.store.ranges().map(({ descriptor }) => descriptor) : []
   }
 
   start(): this {

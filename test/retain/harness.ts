@@ -72,6 +72,10 @@ export class LocalRanges implements RangeClient<RetainCommand, RetainResponse, R
     return this.#rangeOf(key).descriptor
   }
 
+  leader(_key: Uint8Array): string {
+    return ''
+  }
+
   async close(): Promise<void> {}
 
   /** One entry; its commands share it. */

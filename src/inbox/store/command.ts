@@ -168,7 +168,7 @@ export type Query =
   | (Fenced & { type: 'open' })
   /** Entries of the queue in [from, to], at most so many; `bytesMax` is exceeded by one entry at most. */
   | { type: 'entries'; key: Uint8Array; incarnation: number; from: number; to: number; limit: number; bytesMax: number }
-  /** What becomes of a QoS 0 message for a session that is not attached here. */
+  /** Where a QoS 0 message for a session goes, or what becomes of it. */
   | { type: 'qos0'; key: Uint8Array; incarnation: number }
   /** Heads in [from, end of the range or of the tenant). */
   | { type: 'list'; from: Uint8Array; to: Uint8Array; limit: number }
@@ -186,6 +186,8 @@ export type Answer =
   | 'absent'
   | 'drop'
   | 'queue'
+  /** Nodes of the session's owner, or of the group's members; `queue`: it may wait where none of them takes it. */
+  | { type: 'online'; nodes: string[]; queue: boolean }
   | { type: 'list'; heads: InboxHead[]; next: Uint8Array | null }
   | { type: 'held'; sessions: Fenced[]; members: Member[]; next: Uint8Array | null }
 

@@ -39,13 +39,24 @@ export function query(request: Query, reader: Reader, context: QueryContext): An
     case 'qos0': {
       const tally = readTally(reader, request.key)
       if (tally === null || tally.incarnation !== request.incarnation) return 'absent'
-      return tally.limits.queueQos0 ? 'queue' : 'drop'
+      const nodes = nodesOf(request.key, tally, reader)
+      const queue = tally.limits.queueQos0
+      if (nodes.length > 0) return { type: 'online', nodes, queue }
+      return queue ? 'queue' : 'drop'
     }
     case 'list':
       return list(request, reader, context)
     case 'held':
       return held(request, reader, context)
   }
+}
+
+/** Where those are who get what comes. */
+function nodesOf(key: Uint8Array, { attached }: Tally, reader: Reader): string[] {
+  if (attached) return [readSession(reader, key)!.node]
+  const group = reader.get(withKind(key, KIND_GROUP))
+  const online = group === undefined ? [] : decodeGroup(group).members.filter(({ connection }) => connection !== '')
+  return [...new Set(online.map(({ node }) => node))]
 }
 
 function readEntries(request: Extract<Query, { type: 'entries' }>, reader: Reader): Answer {

@@ -10,6 +10,11 @@ export class Writer {
     this.#bytes = Buffer.allocUnsafe(size)
   }
 
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#at
+  }
+
   u8(value: number): void {
     this.#reserve(1)
     this.#bytes[this.#at++] = value

@@ -19,6 +19,8 @@ export interface RangeClient<Command, Response, Query, Answer> {
   query(key: Uint8Array, query: Query, options?: QueryOptions): Promise<Answer>
   /** The range that holds `key` now, by the landscape: a hint. For services that walk range by range. */
   locate(key: Uint8Array): RangeDescriptor
+  /** The store that is believed to lead the range that holds `key`: a hint. '' where none is known. */
+  leader(key: Uint8Array): string
   /** Stops taking calls; those under way end with CLOSED. */
   close(): Promise<void>
 }

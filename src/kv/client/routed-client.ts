@@ -142,6 +142,11 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     return found
   }
 
+  leader(key: Uint8Array): string {
+    const range = this.#landscape.locate(key) ?? this.#refreshed(key)
+    return range === undefined ? '' : this.#leaders.of(range)
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

@@ -153,6 +153,11 @@ export class RangeNode implements MetricSource {
     return this.store.client(coprocessor, transport, options)
   }
 
+  led(service: ServiceName): RangeDescriptor[] {
+    const led = this.store.ranges().filter(({ leads, descriptor }) => leads && descriptor.service === service)
+    return led.map(({ descriptor }) => descriptor)
+  }
+
   get replication(): Replication {
     return this.#options.replication
   }

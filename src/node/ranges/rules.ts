@@ -1,6 +1,6 @@
 import { checkRules, type Rules, type RuleText, rulesFrom } from '../../kv/balance/index.ts'
 import type { MetaState } from '../../kv/meta/index.ts'
-import { ROLES } from '../roles.ts'
+import { MATCHING, ROLES } from '../roles.ts'
 
 /** Section of the settings in the `meta` range that are rules of balancers, each a text under the rule's name. */
 export const BALANCER_SECTION = 'balancer'
@@ -25,8 +25,7 @@ export function rulesFromTexts(replication: Replication | null, texts: readonly 
   const own: RuleText[] = [
     // Every node reads the cluster's own records from memory.
     ['services.cluster.learnersOn', ROLES.join()],
-    // Where sessions are kept, their wills are published.
-    ['services.dist.learnersOn', 'mqtt,inbox'],
+    ['services.dist.learnersOn', MATCHING],
     // A session's queue is pushed from the replica on the node that has its connection.
     ['services.inbox.learnersOn', 'mqtt'],
   ]

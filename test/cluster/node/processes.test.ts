@@ -31,7 +31,7 @@ test('three nodes from one seed are one cluster, and all of them say the same', 
     expect(first!.members.map(({ name }) => name)).toEqual(['n1', 'n2', 'n3'])
     expect(first!.members[1]).toMatchObject({
       ...{ address: nodes[1]!.address, state: 'alive', zone: 'here', self: false },
-      roles: ['mqtt', 'dist', 'inbox', 'retain'],
+      roles: ['mqtt', 'dist', 'inbox', 'retain', 'api'],
     })
     expect(first!.members[0]!.self).toBe(true)
     for (const { rpc } of first!.members) expect(rpc).toMatch(/^127\.0\.0\.1:\d+$/)

@@ -205,7 +205,10 @@ export class FakeInbox implements Inbox {
   start(): void {}
 
   stats() {
-    return { sessions: 0, attached: 0, queuedMessages: 0, queuedBytes: 0, inserts: 0, drops: 0, willsFired: 0 }
+    return {
+      ...{ sessions: 0, attached: 0, queuedMessages: 0, queuedBytes: 0, inserts: 0, drops: 0, willsFired: 0 },
+      ...{ watching: 0, watched: 0, pushed: 0, malformed: 0 },
+    }
   }
 
   async close(): Promise<void> {}
