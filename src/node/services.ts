@@ -25,6 +25,8 @@ import type { Peers } from '../rpc/index.ts'
 
 /** Approximate bytes of the cache from topics to routes. */
 const MATCH_CACHE_BYTES_MAX = 128 * 1024 * 1024
+/** Between two looks at whether the routes are loaded: a node may wait long for its cluster. */
+const LOOK_MS = 50
 
 export interface ServiceOptions {
   clock: Clock
@@ -114,8 +116,12 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
     settings: plugins.settings,
     brokers: new Map(),
   })
+<<<<<<< HEAD
   const needsRoutes = options.matches ?? true
   if (needsRoutes) fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, defer, log })
+=======
+  fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, clock, log })
+>>>>>>> 93fe333 (node: a node that waits for its cluster's routes does not spin; world: whole nodes in the simulated world)
   inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
   return {
     parts: { router, table, dist, inbox, retain, routes, hlc, ...joined?.parts },
@@ -216,9 +222,12 @@ class Wills implements WillPublisher {
 /** Takes back the node routes of earlier runs of this process, once they are loaded. */
 function fenceEarlierRuns(
   dist: DistService,
-  own: { node: string; incarnation: number; defer: (callback: () => void) => void; log: Logger },
+  own: { node: string; incarnation: number; clock: Clock; log: Logger },
 ): void {
-  if (!dist.ready()) return own.defer(() => fenceEarlierRuns(dist, own))
+  if (!dist.ready()) {
+    own.clock.after(LOOK_MS, () => fenceEarlierRuns(dist, own))
+    return
+  }
   dist.fence(own.node, own.incarnation).then(
     (routes) => {
       if (routes > 0) own.log.info({ routes }, 'Took back routes of subscribers that an earlier run left behind')

@@ -2,17 +2,29 @@ import { Buffer } from 'node:buffer'
 import type { AcceptWire, LinkTransport, WireEvents } from '../../src/rpc/link/transport.ts'
 import type { World } from './world.ts'
 
-/** A connection: packets in order, until it is cut; then each end hears of it late, or never. */
+/**
+ * A connection: packets in order, until it is cut; then each end hears of it late, or never. While a way is blocked its
+ * packets wait, as those of TCP do, which sends them again.
+ */
 export class SimWire {
   readonly #world: World
   readonly #arrivals = [0, 0]
   readonly #ends: [WireEvents, WireEvents]
   readonly #open = [true, true]
+  readonly #held: [(() => void)[], (() => void)[]] = [[], []]
+  readonly #isBlocked: (side: 0 | 1) => boolean
   #cut = false
 
-  constructor(world: World, dialler: WireEvents, listener: WireEvents) {
+  /** @param isBlocked whether what that side sends does not arrive now: 0 is the dialler */
+  constructor(
+    world: World,
+    dialler: WireEvents,
+    listener: WireEvents,
+    isBlocked: (side: 0 | 1) => boolean = () => false,
+  ) {
     this.#world = world
     this.#ends = [dialler, listener]
+    this.#isBlocked = isBlocked
   }
 
   get alive(): boolean {
@@ -49,12 +61,22 @@ export class SimWire {
     }
   }
 
-  #arrive(side: number, deliver: () => void): void {
+  /** What was held back arrives where nothing blocks it any more. */
+  release(): void {
+    for (const side of [0, 1] as const) {
+      if (this.#isBlocked(side)) continue
+      for (const deliver of this.#held[side].splice(0)) this.#arrive(side, deliver)
+    }
+  }
+
+  #arrive(side: 0 | 1, deliver: () => void): void {
     const nowMs = this.#world.clock.monotonic()
     const atMs = Math.max(this.#arrivals[side]!, nowMs + 0.2 + this.#world.random.float() * 5)
     this.#arrivals[side] = atMs
     this.#world.clock.after(atMs - nowMs, () => {
-      if (!this.#cut && this.#open[1 - side]) deliver()
+      if (this.#cut || !this.#open[1 - side]) return
+      if (this.#held[side].length > 0 || this.#isBlocked(side)) this.#held[side].push(deliver)
+      else deliver()
     })
   }
 }
@@ -65,6 +87,7 @@ export class Wires {
   readonly #listeners = new Map<string, AcceptWire>()
   readonly #wires = new Map<SimWire, { from: string; to: string }>()
   readonly #blocked = new Set<string>()
+  readonly #silenced = new Set<string>()
 
   constructor(world: World) {
     this.#world = world
@@ -88,6 +111,8 @@ export class Wires {
         let open = true
         this.#world.clock.after(this.#world.random.below(10), () => {
           if (!open) return
+          // Whoever cannot be asked, or cannot answer, says nothing: the dialler loses patience.
+          if (this.#silenced.has(`${from}>${to}`) || this.#silenced.has(`${to}>${from}`)) return
           const accept = this.#listeners.get(to)
           if (accept === undefined || this.#blocked.has(`${from}>${to}`)) {
             events.closed('refused')
@@ -123,14 +148,29 @@ export class Wires {
 
   heal(): void {
     this.#blocked.clear()
+    this.#silenced.clear()
+    for (const wire of this.#wires.keys()) wire.release()
+  }
+
+  /** From now on nothing arrives that `from` sends to `to`, and nobody hears of it. */
+  silence(from: string, to: string): void {
+    this.#silenced.add(`${from}>${to}`)
+  }
+
+  /** Undoes {@link silence}. */
+  restore(from: string, to: string): void {
+    if (!this.#silenced.delete(`${from}>${to}`)) return
+    for (const wire of this.#wires.keys()) wire.release()
   }
 
   #connect(from: string, to: string, dialler: WireEvents, accept: AcceptWire): SimWire {
     let accepted: WireEvents | null = null
-    const wire: SimWire = new SimWire(this.#world, dialler, {
+    const listener: WireEvents = {
       packet: (bytes) => accepted!.packet(bytes),
       closed: (reason) => accepted!.closed(reason),
-    })
+    }
+    const isBlocked = (side: 0 | 1) => this.#silenced.has(side === 0 ? `${from}>${to}` : `${to}>${from}`)
+    const wire: SimWire = new SimWire(this.#world, dialler, listener, isBlocked)
     accepted = accept({ write: (bytes) => wire.write(1, bytes), close: () => wire.close(1) })
     this.#wires.set(wire, { from, to })
     return wire

@@ -156,18 +156,18 @@ export class SimulatedProcess {
     return {
       now: () => world.now() + this.skewMs,
       monotonic: world.monotonic,
-      after: (ms, callback) => world.after(ms, this.#guard(callback)),
+      after: (ms, callback) => world.after(ms, this.guard(callback)),
     }
   }
 
   /** Of this life, as {@link clock}. */
   defer(): (callback: () => void) => void {
-    return (callback) => this.#world.defer(this.#guard(callback))
+    return (callback) => this.#world.defer(this.guard(callback))
   }
 
   /** Takes what the network brings, of this life, as {@link clock}. */
   attach(receive: Receive): void {
-    this.#world.network.attach(this.name, (from, message) => this.#guard(() => receive(from, message))())
+    this.#world.network.attach(this.name, this.guard(receive))
   }
 
   /** The disk of that name, with what the lives before left on it. */
@@ -222,12 +222,13 @@ export class SimulatedProcess {
     })
   }
 
-  #guard(callback: () => void): () => void {
+  /** What comes to this life from outside: late while it stands still, never after its end. */
+  guard<Args extends unknown[]>(callback: (...args: Args) => void): (...args: Args) => void {
     const life = this.#life
-    const guarded = () => {
+    const guarded = (...args: Args): void => {
       if (life !== this.#life) return
-      if (this.#held === null) callback()
-      else this.#held.push(guarded)
+      if (this.#held === null) callback(...args)
+      else this.#held.push(() => guarded(...args))
     }
     return guarded
   }
