@@ -116,12 +116,8 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
     settings: plugins.settings,
     brokers: new Map(),
   })
-<<<<<<< HEAD
   const needsRoutes = options.matches ?? true
-  if (needsRoutes) fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, defer, log })
-=======
-  fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, clock, log })
->>>>>>> 93fe333 (node: a node that waits for its cluster's routes does not spin; world: whole nodes in the simulated world)
+  if (needsRoutes) fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, clock, log })
   inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
   return {
     parts: { router, table, dist, inbox, retain, routes, hlc, ...joined?.parts },

@@ -10,13 +10,10 @@ import { addressOf, isWildcard } from '../../cluster/underlay/shell/addresses.ts
 import type { Peers, Rpc } from '../../rpc/index.ts'
 import type { Config } from '../config/index.ts'
 import { CLUSTER_FILE, type NodeContext } from '../contract.ts'
-<<<<<<< HEAD
 import { isStateful, ROLES, servicesOf } from '../roles.ts'
-=======
 import { watchAlive } from './alive.ts'
->>>>>>> 93fe333 (node: a node that waits for its cluster's routes does not spin; world: whole nodes in the simulated world)
 import { Control } from './control.ts'
-import { identityOf, livingHosts, metadataOf, rpcAddressOf } from './identity.ts'
+import { identityOf, metadataOf, rpcAddressOf } from './identity.ts'
 import { joinPeers, openRpc } from './links.ts'
 import { namingLog } from './naming-log.ts'
 import { OverlayRegistry } from './registry.ts'
@@ -131,20 +128,7 @@ export class ClusterNode {
 
   /** Tells the nodes that live and have `role`, this one too where it has it, now and at each change. */
   watchAlive(role: string, listener: (nodes: readonly HostId[]) => void): () => void {
-<<<<<<< HEAD
-    let told: string | null = null
-    const tell = () => {
-      const living = livingHosts(this.underlay).filter((host) => identityOf(host).roles.includes(role))
-      const nodes = living.map(({ id }) => id).sort()
-      if (told === nodes.join()) return
-      told = nodes.join()
-      listener(nodes)
-    }
-    tell()
-    return this.underlay.on(tell)
-=======
     return watchAlive(this.underlay, role, listener)
->>>>>>> 93fe333 (node: a node that waits for its cluster's routes does not spin; world: whole nodes in the simulated world)
   }
 
   get peers(): Peers {
