@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { BrokerOptions } from './brokers/index.ts'
+import { clusterCommands } from './cluster/commands.ts'
 import { compare } from './compare.ts'
 import { STAMP_BYTES } from './generator/codec.ts'
 import { durableTable, goals, goalTable } from './goals.ts'
@@ -104,6 +105,7 @@ brokerOptions(program.command('goals'))
   })
 
 rangesCommands(program)
+clusterCommands(program)
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 await program.parseAsync().catch((error: unknown) => {

@@ -43,9 +43,19 @@ export async function runOnce(options: BrokerOptions, spec: Spec, onLine: (line:
   }
 }
 
-function generate(broker: Broker, spec: Spec, onLine: (line: Line) => void): Promise<Measured> {
-  const { target } = broker
-  const child = startPinned(generatorCore, process.execPath, ['--max-semi-space-size=32', generator], true)
+/** Runs the load generator against a broker that is there. */
+export function generate(
+  { target }: Pick<Broker, 'target'>,
+  spec: Spec,
+  onLine: (line: Line) => void,
+  { run, shared = false }: { run?: string; shared?: boolean } = {},
+): Promise<Measured> {
+  const child = startPinned(
+    shared ? null : generatorCore,
+    process.execPath,
+    ['--max-semi-space-size=32', generator],
+    true,
+  )
   // What is queued in the end of `long` takes its time too.
   const limit = spareMs + (spec.warmup + spec.seconds * (spec.scenario === 'long' ? 3 : 1)) * 1000
   return new Promise<Measured>((resolve, reject) => {
@@ -61,7 +71,7 @@ function generate(broker: Broker, spec: Spec, onLine: (line: Line) => void): Pro
       clearTimeout(timer)
       fail(`the load generator stopped: ${child.output()}`)
     })
-    child.process.send({ spec, target } satisfies Order)
+    child.process.send({ spec, target, ...(run === undefined ? {} : { run }) } satisfies Order)
   }).finally(() => child.stop())
 }
 

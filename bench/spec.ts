@@ -68,6 +68,22 @@ export interface Spec {
   queueBytes: number
   /** CONNECT carries a will (`connect`, `idle`). */
   will: boolean
+  /** Which nodes of a cluster clients go to. */
+  placing: Placing
+}
+
+/**
+ * `one`: all to the first node. `across`: publishers to the first, subscribers to the second. `spread`: to all, a publisher
+ * and its own subscriber to different ones. `survivors`: to all but the last.
+ */
+export type Placing = 'one' | 'across' | 'spread' | 'survivors'
+
+/** The node that a client goes to. */
+export function placeOf(placing: Placing, role: 'publisher' | 'subscriber', i: number, nodes: number): number {
+  if (placing === 'one') return 0
+  if (placing === 'across') return role === 'publisher' ? 0 : 1 % nodes
+  if (placing === 'survivors') return i % Math.max(1, nodes - 1)
+  return (role === 'publisher' ? i : i + 1) % nodes
 }
 
 /** Where the generator finds the broker. */
@@ -80,6 +96,8 @@ export interface Target {
   apiPort: number
   /** Where the broker keeps its data; null when unknown. */
   folder: string | null
+  /** The other nodes of its cluster. */
+  others?: readonly Target[]
 }
 
 /** Latency percentiles in microseconds. */
@@ -147,6 +165,7 @@ const common: Omit<Spec, 'scenario'> = {
   sessions: 256,
   queueBytes: 1e9,
   will: false,
+  placing: 'one',
 }
 
 const special: Partial<Record<ScenarioName, Partial<Spec>>> = {

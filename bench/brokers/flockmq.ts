@@ -7,8 +7,12 @@ import type { Launch, Launched } from './index.ts'
 /** The program, seen from build/dev/bench/brokers. */
 const program = fileURLToPath(new URL('../../../main.js', import.meta.url))
 
+export function flockmqProgram(): string {
+  if (existsSync(program)) return program
+  throw new Error(`Cannot start broker "flockmq": no ${program}; run "npm run build" first`)
+}
+
 export async function launchFlockmq({ port, folder, set, allCores }: Launch): Promise<Launched> {
-  if (!existsSync(program)) throw new Error(`Cannot start broker "flockmq": no ${program}; run "npm run build" first`)
   const [apiPort, wsPort] = [await freePort(), await freePort()]
   const settings = [
     `mqtt.listeners.tcp.port=${port}`,
@@ -22,7 +26,7 @@ export async function launchFlockmq({ port, folder, set, allCores }: Launch): Pr
   // As `npm start` and the command itself start it.
   const args = [
     '--max-semi-space-size=32',
-    program,
+    flockmqProgram(),
     'start',
     '--data',
     folder,

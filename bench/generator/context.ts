@@ -1,5 +1,5 @@
 /** What every scenario gets, and the few things they share. */
-import type { Measured, Progress, Spec, Target } from '../spec.ts'
+import { type Measured, type Progress, placeOf, type Spec, type Target } from '../spec.ts'
 import type { Link, LinkOptions } from './link.ts'
 import type { Meter } from './meter.ts'
 
@@ -24,9 +24,15 @@ export const noMessages: Pick<Measured, 'sent' | 'lost' | 'duplicated' | 'outOfO
 
 const connectsUnderWay = 64
 
-export function linkOptions(context: Context, name: string): LinkOptions {
-  const { host, port } = context.target
-  return { host, port, version: context.spec.version, clientId: `${context.run}${name}` }
+export function linkOptions(
+  { target, spec, run }: Context,
+  name: string,
+  role: 'publisher' | 'subscriber' = 'publisher',
+  i = 0,
+): LinkOptions {
+  const nodes = [target, ...(target.others ?? [])]
+  const { host, port } = nodes[placeOf(spec.placing, role, i, nodes.length)]!
+  return { host, port, version: spec.version, clientId: `${run}${name}` }
 }
 
 /** Runs `task` for each item, at most 64 at a time. */

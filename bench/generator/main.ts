@@ -15,6 +15,8 @@ import { runSteady } from './steady.ts'
 export interface Order {
   spec: Spec
   target: Target
+  /** Begins names of clients and topics; by default a few letters of its own. */
+  run?: string
 }
 
 export type Report =
@@ -38,17 +40,17 @@ process.once('message', (order: Order) => {
   const fail = (error: unknown) =>
     finish({ type: 'failed', reason: error instanceof Error ? error.message : String(error) })
   setOnLost(fail)
-  run(order).then((measured) => finish({ type: 'measured', measured }), fail)
+  start(order).then((measured) => finish({ type: 'measured', measured }), fail)
 })
 process.once('disconnect', () => process.exit(1))
 
-function run({ spec, target }: Order): Promise<Measured> {
+function start({ spec, target, run }: Order): Promise<Measured> {
   const scenario = scenarios[spec.scenario] ?? runSteady
   return scenario({
     spec,
     target,
-    meter: new Meter(target.pid),
-    run: randomBytes(3).toString('hex'),
+    meter: new Meter(target.pid, ...(target.others ?? []).map(({ pid }) => pid)),
+    run: run ?? randomBytes(3).toString('hex'),
     report: (line) => send({ type: 'progress', line }),
   })
 }

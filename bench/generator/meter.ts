@@ -22,26 +22,36 @@ export class Meter {
   recent: LatencyRecorder | null = null
   /** Open loop: how late the generator itself was, a part of every latency. */
   readonly lateness = new LatencyRecorder()
-  readonly #pid: number
-  #opened = { at: 0, received: 0, broker: null as number | null, own: 0 }
+  readonly #pids: readonly number[]
+  #opened = { at: 0, received: 0, brokers: [] as (number | null)[], own: 0 }
 
-  /** @param pid the broker's process, 0 when unknown */
-  constructor(pid: number) {
-    this.#pid = pid
+  /** @param pids the broker's process, or those of its nodes; 0 when unknown */
+  constructor(...pids: number[]) {
+    this.#pids = pids
+  }
+
+  /** Of each node, since the window was opened: CPU microseconds a received message. */
+  byNode(): Record<string, number> {
+    const received = this.received - this.#opened.received
+    const figures: Record<string, number> = {}
+    this.#usedByNode().forEach((used, i) => {
+      if (used !== null) figures[`n${i + 1}CpuMicros`] = used / Math.max(1, received)
+    })
+    return figures
   }
 
   open(): void {
     this.latency.reset()
     this.lateness.reset()
-    this.#opened = { at: performance.now(), received: this.received, broker: this.#brokerCpu(), own: ownCpu() }
+    this.#opened = { at: performance.now(), received: this.received, brokers: this.#brokerCpu(), own: ownCpu() }
   }
 
   close(): WindowFigures {
     const opened = this.#opened
     const seconds = (performance.now() - opened.at) / 1000
     const received = this.received - opened.received
-    const broker = this.#brokerCpu()
-    const used = broker === null || opened.broker === null ? null : broker - opened.broker
+    const each = this.#usedByNode()
+    const used = each.includes(null) ? null : each.reduce<number>((sum, one) => sum + one!, 0)
     return {
       received,
       seconds,
@@ -70,8 +80,16 @@ export class Meter {
     return () => clearInterval(timer)
   }
 
-  #brokerCpu(): number | null {
-    return this.#pid === 0 ? null : cpuMicros(this.#pid)
+  #brokerCpu(): (number | null)[] {
+    return this.#pids.map((pid) => (pid === 0 ? null : cpuMicros(pid)))
+  }
+
+  #usedByNode(): (number | null)[] {
+    const { brokers } = this.#opened
+    return this.#brokerCpu().map((now, i) => {
+      const before = brokers[i] ?? null
+      return now === null || before === null ? null : now - before
+    })
   }
 }
 

@@ -8,7 +8,7 @@ import { type Context, forEachBounded, linkOptions, openAll, sleep, untilDone } 
 import { probeDisk } from './disk-probe.ts'
 import { Ledger } from './ledger.ts'
 import { Link, type LinkOptions } from './link.ts'
-import { oddities } from './steady.ts'
+import { nodeFigures, oddities } from './steady.ts'
 import { Flow, Publisher, runSchedule } from './traffic.ts'
 
 const stallMs = 5000
@@ -32,6 +32,7 @@ export async function runOfflineAcks(context: Context): Promise<Measured> {
   meter.open()
   await sleep(spec.seconds * 1000)
   const window = meter.close()
+  const byNode = nodeFigures(context)
   const cost = await ledger.figures(window.received)
   const late = meter.lateness.summary()
   flow.running = false
@@ -44,7 +45,7 @@ export async function runOfflineAcks(context: Context): Promise<Measured> {
   const sent = flow.publishers.reduce((sum, publisher) => sum + publisher.sent, 0)
   const acked = flow.publishers.reduce((sum, publisher) => sum + publisher.acked, 0)
   const lateness = late ? { sentLateP99Us: late.p99 } : {}
-  const extra = { ...cost, ...disk, ...lateness, ...oddities(flow) }
+  const extra = { ...byNode, ...cost, ...disk, ...lateness, ...oddities(flow) }
   return { ...window, sent, lost: sent - acked, duplicated: 0, outOfOrder: 0, extra }
 }
 
@@ -63,7 +64,7 @@ export async function createSessions(
 }
 
 export function sessionLink(context: Context, i: number): LinkOptions {
-  return { ...linkOptions(context, `s${i}`), sessionExpirySeconds }
+  return { ...linkOptions(context, `s${i}`, 'subscriber', i), sessionExpirySeconds }
 }
 
 export function sessionTopic({ run }: Context, i: number): string {
@@ -88,7 +89,7 @@ export function createAckedPublishers(
       slotsMin: inFlight,
     })
     const how = { ring, qos, inFlight, onePerSegment, copies: null, openLoop: rate > 0, timeAcks: true }
-    const link = linkOptions(context, `p${publisher}`)
+    const link = linkOptions(context, `p${publisher}`, 'publisher', publisher)
     flow.publishers.push(new Publisher(link, flow, { ...how, limit, untilReceived: false }))
   }
   return flow

@@ -20,7 +20,9 @@ export const runSteady = async (context: Context): Promise<Measured> => {
   await openAll(flow.publishers)
 
   flow.running = true
-  if (spec.rate > 0) runSchedule(flow, { rate: spec.rate })
+  // Nodes of a cluster need this core too.
+  const pause = spec.placing === 'one' ? 'spin' : 'sleep'
+  if (spec.rate > 0) runSchedule(flow, { rate: spec.rate, pause })
   else for (const publisher of flow.publishers) publisher.pump()
   const stopProgress = meter.progress(context.report)
   const stopWatch = watchStalls(flow, trackers)
@@ -28,6 +30,7 @@ export const runSteady = async (context: Context): Promise<Measured> => {
   meter.open()
   await sleep(spec.seconds * 1000)
   const window = meter.close()
+  const byNode = nodeFigures(context)
   const late = meter.lateness.summary()
   flow.running = false
   stopProgress()
@@ -40,8 +43,13 @@ export const runSteady = async (context: Context): Promise<Measured> => {
   return {
     ...window,
     ...account(flow.publishers, trackers),
-    extra: { ...(late ? { sentLateP99Us: late.p99 } : {}), ...oddities(flow) },
+    extra: { ...byNode, ...(late ? { sentLateP99Us: late.p99 } : {}), ...oddities(flow) },
   }
+}
+
+/** Of a cluster: what each node costs. */
+export function nodeFigures({ target, meter }: Context): Record<string, number> {
+  return target.others === undefined ? {} : meter.byNode()
 }
 
 export function oddities(flow: Flow): Record<string, number> {
@@ -77,7 +85,7 @@ function createPublishers(context: Context, plan: Plan, flow: Flow): void {
     const copies =
       plan.reach === 'all' ? new CopyCounter(plan.subscribers.length, rate > 0 ? 65_536 : 4 * inFlight) : null
     const how = { ring, qos, inFlight, onePerSegment, copies, openLoop: rate > 0 }
-    const link = linkOptions(context, `p${publisher}`)
+    const link = linkOptions(context, `p${publisher}`, 'publisher', publisher)
     flow.publishers.push(new Publisher(link, flow, { ...how, limit: Number.POSITIVE_INFINITY, untilReceived: true }))
   })
 }
@@ -87,7 +95,7 @@ async function openSubscribers(context: Context, plan: Plan, flow: Flow, tracker
   const session = spec.scenario === 'persistent-online' ? { clean: false, sessionExpirySeconds } : {}
   const subscribers = plan.subscribers.map((_, i) => {
     const streams = trackers[plan.reach === 'all' ? i : 0]!
-    return new Subscriber({ ...linkOptions(context, `s${i}`), ...session }, flow, i, streams)
+    return new Subscriber({ ...linkOptions(context, `s${i}`, 'subscriber', i), ...session }, flow, i, streams)
   })
   await forEachBounded(subscribers, async (subscriber, i) => {
     await subscriber.open()

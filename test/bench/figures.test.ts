@@ -7,7 +7,24 @@ import { planTraffic } from '../../bench/generator/plan.ts'
 import { durableTable, goalTable, judge } from '../../bench/goals.ts'
 import { parseCpuMicros } from '../../bench/proc.ts'
 import { figure, table } from '../../bench/report.ts'
-import { type BrokerName, completeSpec, type Result } from '../../bench/spec.ts'
+import { type BrokerName, completeSpec, placeOf, type Result } from '../../bench/spec.ts'
+
+test('clients of a cluster go where the scenario wants them', () => {
+  const places = (placing: Parameters<typeof placeOf>[0], role: 'publisher' | 'subscriber') =>
+    [0, 1, 2, 3].map((i) => placeOf(placing, role, i, 3))
+  expect(places('one', 'subscriber')).toEqual([0, 0, 0, 0])
+  expect([places('across', 'publisher'), places('across', 'subscriber')]).toEqual([
+    [0, 0, 0, 0],
+    [1, 1, 1, 1],
+  ])
+  // A publisher and its own subscriber never meet.
+  expect([places('spread', 'publisher'), places('spread', 'subscriber')]).toEqual([
+    [0, 1, 2, 0],
+    [1, 2, 0, 1],
+  ])
+  expect(places('survivors', 'publisher')).toEqual([0, 1, 0, 1])
+  expect(placeOf('across', 'subscriber', 0, 1)).toBe(0)
+})
 
 test('latencies of neighbours with equal times are all recorded', () => {
   const recorder = new LatencyRecorder()
