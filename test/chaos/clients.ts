@@ -1,5 +1,5 @@
 import type { IConnectPacket, Packet } from 'mqtt-packet'
-import type { Publish } from '../durability/checker.ts'
+import type { Publish, Session } from '../durability/checker.ts'
 import { idOf, Peer, type PeerOptions, payloadOf } from '../durability/peer.ts'
 import { Subscriber, type SubscriberOptions } from '../durability/subscriber.ts'
 
@@ -51,14 +51,14 @@ export class Passer extends Subscriber {
     return `${this.clientId}/${this.connection}`
   }
 
-  protected override dueFromMs(): number {
-    return Number.POSITIVE_INFINITY
+  protected override get terms(): Pick<Session, 'dueMs'> {
+    return { dueMs: Number.POSITIVE_INFINITY }
   }
 
   /** From now on everything is due. */
   expect(): void {
     const session = this.around.history.sessions.find(({ name }) => name === this.account)
-    if (session !== undefined) session.sinceMs = this.around.now()
+    if (session !== undefined) session.dueMs = this.around.now()
   }
 }
 

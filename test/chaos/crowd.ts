@@ -34,6 +34,7 @@ export interface CrowdOptions {
   rate: number
   /** Without progress for so long what is missing does not come any more, ms. */
   silenceMs: number
+  say: (line: string) => void
 }
 
 /**
@@ -48,6 +49,7 @@ export class Crowd {
   readonly #random: Random
   readonly #rate: number
   readonly #silenceMs: number
+  readonly #say: (line: string) => void
   readonly #overheard: Overheard[] = []
   readonly #publishers: Publisher[]
   readonly #stayers: Subscriber[]
@@ -61,11 +63,12 @@ export class Crowd {
   /** Publishes of rounds that are over. */
   #old = 0
 
-  constructor({ cluster, judge, seed, rate, silenceMs }: CrowdOptions) {
+  constructor({ cluster, judge, seed, rate, silenceMs, say }: CrowdOptions) {
     this.#cluster = cluster
     this.#random = seededRandom(seed ^ 0x5eed)
     this.#rate = rate
     this.#silenceMs = silenceMs
+    this.#say = say
     this.judge = judge(this.history)
     const common = (clientId: string, i: number): PeerOptions => ({
       ...{ clientId, version: i % 2 === 0 ? 5 : 4, surroundings: this.#surroundings() },
@@ -151,12 +154,16 @@ export class Crowd {
     await this.#must(everybody, ({ online }) => online, 'it is not let in')
     await this.#must(this.#passers, ({ subscribed }) => subscribed, 'it has no SUBACK')
     for (const passer of this.#passers) passer.expect()
+    this.#say('everybody is there, and answered')
     // What comes last in every queue: who has it has all that is still there.
     const before = this.history.publishes.length
     for (const publisher of this.#publishers) publisher.produceLast()
     await this.#must(this.#publishers, ({ idle }) => idle, 'its last publishes are not answered')
+    this.#say('the last publishes are answered')
     await this.#delivered(before)
+    this.#say('what is due is there')
     await this.#alone()
+    this.#say('older connections are closed')
     for (const mortal of this.#mortals) {
       mortal.part()
       this.judge.cancel(mortal.cancelled)
@@ -197,6 +204,10 @@ export class Crowd {
     for (let seen = -1; seen < deliveries.length && !dues.every(hasAll); ) {
       seen = deliveries.length
       await untilReal(() => dues.every(hasAll) || deliveries.length >= seen + PROGRESS, this.#silenceMs)
+    }
+    for (const { getters, due } of dues) {
+      const who = getters.map(({ clientId }) => clientId).join(', ')
+      if (due.length > 0) this.#say(`${due.length} are not there, the last is ${due.at(-1)!.id}: ${who}`)
     }
   }
 

@@ -83,7 +83,7 @@ test('a round is judged together with the one before, and each finding is told o
 
 test('accounts of connections that are over are forgotten with their last delivery', () => {
   const given = history()
-  given.sessions.push({ name: 's/1', filter: '#', sinceMs: Number.POSITIVE_INFINITY })
+  given.sessions.push({ name: 's/1', filter: '#', sinceMs: 0, dueMs: Number.POSITIVE_INFINITY })
   given.publishes.push(publish('p-1'))
   given.deliveries.push(delivery('p-1'), delivery('p-1', { session: 's/1' }))
   const judge = new Judge(given, [])

@@ -58,7 +58,7 @@ export async function chaos(options: ChaosOptions, say: (line: string) => void):
   const { seed, without, rate, silenceMs = SILENCE_MS } = options
   const cluster = await Cluster.start(options)
   const judge = (history: History) => new Judge(history, without)
-  const crowd = new Crowd({ cluster, seed, rate, silenceMs, judge })
+  const crowd = new Crowd({ cluster, seed, rate, silenceMs, judge, say })
   const probes = new Probes(cluster, crowd.judge, seed)
   const rssMibMax = cluster.nodes.map(() => 0)
   const sampler = setInterval(() => {

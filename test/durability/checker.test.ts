@@ -41,6 +41,13 @@ test('what was not acknowledged may come all the same', () => {
   expect(kinds(history([{ outcome: 'unknown' }, { outcome: 'failed' }], [{ id: 'p1' }, { id: 'p2' }]))).toEqual([])
 })
 
+test('what was sent before the SUBACK has no order, and what was sent before it is due may be missing', () => {
+  const given = history([{}, {}, {}, {}], [{ id: 'p3' }, { id: 'p1' }])
+  expect(kinds(given)).toEqual(['lost p2', 'lost p4', 'order p1'])
+  given.sessions = [{ name: 's', filter: 'a/#', sinceMs: 11, dueMs: 13 }]
+  expect(kinds(given)).toEqual(['lost p4'])
+})
+
 test('each session has its own account', () => {
   const given = history([{}], [{ id: 'p1' }])
   given.sessions.push({ name: 't', filter: '#', sinceMs: 0 })

@@ -33,12 +33,14 @@ export interface Delivery {
   atMs: number
 }
 
-/** A persistent session that is to get everything of `filter` that is sent after `sinceMs`. */
+/** A session that is to get everything of `filter` that is sent after `sinceMs`, and in order. */
 export interface Session {
   name: string
   filter: string
   /** Of the SUBACK. */
   sinceMs: number
+  /** What is sent before may be missing, where the session is not persistent. Default `sinceMs`. */
+  dueMs?: number
   /** Of a shared group: the sessions that get it all together, each message one of them. */
   members?: readonly string[]
 }
@@ -95,10 +97,9 @@ export function check(history: History): Violation[] {
 }
 
 /** Publishes that a session must have got; for those who wait for a run to end. */
-export function owed(session: Session, publishes: readonly Publish[]): Publish[] {
+export function owed({ filter, sinceMs, dueMs = sinceMs }: Session, publishes: readonly Publish[]): Publish[] {
   return publishes.filter(
-    ({ outcome, sentMs, topic }) =>
-      outcome === 'ok' && sentMs >= session.sinceMs && topicMatches(session.filter, topic),
+    ({ outcome, sentMs, topic }) => outcome === 'ok' && sentMs >= dueMs && topicMatches(filter, topic),
   )
 }
 
@@ -162,6 +163,8 @@ function findDisorder(
     if (seen.has(id)) continue
     seen.add(id)
     const publish = published.get(id)!
+    // Sent before the SUBACK: it may come when it is sent again.
+    if (publish.sentMs < session.sinceMs) continue
     const stream = `${publish.publisher}\0${publish.topic}\0${publish.qos}`
     const before = newest.get(stream)
     if (before === undefined || before.number < publish.number) newest.set(stream, publish)

@@ -1,5 +1,6 @@
 import type { IPublishPacket, Packet } from 'mqtt-packet'
 import { parseSharedFilter } from '../../src/base/topic.ts'
+import type { Session } from './checker.ts'
 import { idOf, Peer, type PeerOptions, reasonOf } from './peer.ts'
 
 export interface SubscriberOptions extends PeerOptions {
@@ -38,9 +39,9 @@ export class Subscriber extends Peer {
     return this.clientId
   }
 
-  /** From when on everything is due, where SUBACK came now. */
-  protected dueFromMs(): number {
-    return this.around.now()
+  /** Of its account, beyond the SUBACK. */
+  protected get terms(): Pick<Session, 'dueMs'> {
+    return {}
   }
 
   protected override connected(): void {
@@ -77,7 +78,7 @@ export class Subscriber extends Peer {
     const { sessions } = this.around.history
     // Who lost its session keeps its account: what it was promised before is due all the same.
     if (parseSharedFilter(filter) !== null || sessions.some(({ name }) => name === this.account)) return
-    sessions.push({ name: this.account, filter, sinceMs: this.dueFromMs() })
+    sessions.push({ name: this.account, filter, sinceMs: this.around.now(), ...this.terms })
   }
 
   #take(packet: IPublishPacket): void {
