@@ -1,9 +1,9 @@
-import { createServer } from 'node:net'
 import { connectAsync } from 'mqtt'
 import { afterEach, expect, test } from 'vitest'
 import { BASE_PORT_MAX, NODES_MAX, planNodes, portsOf } from '../../deploy/local/plan.ts'
 import { builtCluster } from '../build.ts'
 import { type CliProcess, endAll, spawnProgram } from '../node/run-cli.ts'
+import { isFree } from '../support/free-ports.ts'
 
 const clusters: CliProcess[] = []
 
@@ -91,12 +91,4 @@ async function freeBase(nodes: number): Promise<number> {
     const free = await Promise.all(portsOf(base, nodes).map(isFree))
     if (free.every(Boolean)) return base
   }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
 }
