@@ -1,3 +1,4 @@
+export type { MoveOrder, Mover } from './connection/mover.ts'
 export { SessionRoutes } from './connection/session-routes.ts'
 export type { MqttOptions, MqttParts } from './contract.ts'
 export { Deliveries, type DeliveriesOptions } from './delivery/index.ts'

@@ -9,6 +9,7 @@ import { Connection } from './connection/connection.ts'
 import { Counters } from './connection/counters.ts'
 import { FlushQueue } from './connection/flush-queue.ts'
 import type { FrontEnd } from './connection/front-end.ts'
+import { Mover } from './connection/mover.ts'
 import { RefusalLog } from './connection/refusal-log.ts'
 import { Registry } from './connection/registry.ts'
 import { Turn } from './connection/turn.ts'
@@ -35,6 +36,8 @@ export class MqttServer implements MetricSource {
   readonly #options: MqttOptions
   readonly #front: FrontEnd
   readonly #connections = new Set<Connection>()
+  /** Sends clients to other nodes. */
+  readonly mover: Mover
   readonly #admission: Admission
   #listeners: Listener[] = []
   #listenerMetrics: ListenerMetrics | null = null
@@ -51,6 +54,7 @@ export class MqttServer implements MetricSource {
     this.#parts = parts
     this.#options = options
     this.#admission = new Admission(options.connectionsMax)
+    this.mover = new Mover(this.#connections, parts.clock)
     this.#front = this.#createFront()
   }
 
@@ -74,6 +78,7 @@ export class MqttServer implements MetricSource {
   /** Closes the listeners, tells version 5 clients, and gives every session up before it resolves. */
   async stop(): Promise<void> {
     this.#stopping = true
+    this.mover.stop()
     await Promise.all(this.#listeners.map((listener) => listener.close()))
     const connections = [...this.#connections]
     for (let i = 0; i < connections.length; i += STOP_SLICE) {
@@ -104,6 +109,7 @@ export class MqttServer implements MetricSource {
     const help = 'Bytes held for clients: input not handled yet, output not sent yet'
     sink.gauge('flockmq_mqtt_held_bytes', help, this.#heldBytes)
     sink.counter('flockmq_mqtt_shed_total', 'Connections closed because the process held too much', this.#shed)
+    sink.counter('flockmq_mqtt_moved_total', 'Connections sent to other nodes to even them out', this.mover.movedTotal)
   }
 
   #tick(): void {

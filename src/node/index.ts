@@ -14,6 +14,7 @@ import { openDesk } from './ranges/desk.ts'
 import { RangeNode } from './ranges/range-node.ts'
 import { rangeRoutes } from './ranges/routes.ts'
 import type { Replication } from './ranges/rules.ts'
+import { startRebalance } from './rebalance/index.ts'
 import { matches } from './roles.ts'
 import { startServices } from './services.ts'
 import { hasStoredData } from './user-data.ts'
@@ -120,7 +121,8 @@ async function build(
     }
   })
   const desk = openDesk(cluster, ranges, { clock, log, depart: () => depart() })
-  const routes = rangeRoutes(desk)
+  const rebalance = startRebalance({ cluster, mqtt, health, settings: config.mqtt.rebalance, clock, log })
+  const routes = [...rangeRoutes(desk), ...rebalance.routes]
   const probesOnly = !roles.includes('api')
   const api = await startApi({ ...config.api, probesOnly, log, health, status, ...cluster.views, routes, metrics })
   stops.push(() => api.stop())
@@ -129,6 +131,7 @@ async function build(
   desk.departure.start()
   stops.push(async () => {
     desk.departure.stop()
+    rebalance.stop()
     cluster.announce(true)
     await ranges.drain(DRAIN_MS_MAX)
   })

@@ -42,6 +42,8 @@ export class Control implements Registered {
   owner: Owner | null = null
   /** True: subscriptions and queue live in the inbox. */
   persistent = false
+  /** As soon as the connection ends in any way but the client's own. */
+  willFires = false
   readonly info: ConnectionInfo
   readonly #connection: Connection
   readonly #front: FrontEnd
@@ -68,6 +70,11 @@ export class Control implements Registered {
     this.#connection = connection
     this.#front = connection.front
     this.info = info
+  }
+
+  /** When the CONNECT was accepted, on the monotonic clock; 0 = not yet. */
+  get openedAtMs(): number {
+    return this.#openedAtMs
   }
 
   // --- from the connection
@@ -294,6 +301,8 @@ export class Control implements Registered {
     const connection = this.#connection
     connection.tenant = connection.session.identity!.tenant
     connection.clientId = agreement.clientId
+    const delaySeconds = Math.min(packet.will?.properties.willDelayInterval ?? 0, agreement.expirySeconds)
+    this.willFires = packet.will !== null && delaySeconds === 0
     const attaching = attach(this.#front, connection, this, agreement, packet)
     this.#attaching = attaching
     this.#blockFor(attaching, (outcome) => {
@@ -452,7 +461,8 @@ export class Control implements Registered {
   #report(effect: Extract<Effect, { type: 'close' }>): void {
     const { tenant, clientId, session, front } = this.#connection
     if (effect.reasonCode === REASON.KEEP_ALIVE_TIMEOUT) front.counters.keepAliveTimeouts++
-    const abrupt = this.#openedAtMs > 0 && effect.reasonCode !== REASON.SUCCESS && !front.stopping()
+    const ours = effect.reasonCode === REASON.USE_ANOTHER_SERVER || front.stopping()
+    const abrupt = this.#openedAtMs > 0 && effect.reasonCode !== REASON.SUCCESS && !ours
     if (abrupt && front.flapping.disconnected(tenant, clientId, front.clock.monotonic())) {
       front.events.report('client.banned', tenant, clientId, REASON.BANNED, { reason: 'flapping' })
     }

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 
 /** The options by which every command learns the configuration. */
 export function withConfig(command: Command): Command {
@@ -10,6 +10,15 @@ export function withConfig(command: Command): Command {
 
 export function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value]
+}
+
+/** Parses an integer that is at least `min`. */
+export function integerFrom(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!Number.isInteger(value) || value < min) throw new InvalidArgumentError(`It must be an integer from ${min}.`)
+    return value
+  }
 }
 
 export function examples(...lines: string[]): string {

@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander'
 import { balancers, rules, setRule, unsetRule } from './balancers.ts'
-import { collect, examples, withConfig } from './command-parts.ts'
+import { collect, examples, integerFrom, withConfig } from './command-parts.ts'
 import { decommission } from './decommission.ts'
 import { actOnRange, explainRange, ranges } from './ranges.ts'
+import { rebalance } from './rebalance.ts'
 import { recover } from './recover.ts'
 
 type Finish = (exitCode: number) => void
@@ -12,6 +13,7 @@ export function addOperating(program: Command, finish: Finish): void {
   addRanges(program, finish)
   addBalancers(program, finish)
   addDecommission(program, finish)
+  addRebalance(program, finish)
   addRecover(program, finish)
 }
 
@@ -109,6 +111,29 @@ function addBalancers(program: Command, finish: Finish): void {
     .description('List all rules in force, each with where it comes from.')
     .addHelpText('after', examples('flockmq balancers rules', 'flockmq balancers rules --json'))
     .action(async (_flags, own: Command) => finish(await rules(own.optsWithGlobals())))
+}
+
+function addRebalance(program: Command, finish: Finish): void {
+  withConfig(program.command('rebalance'))
+    .description('Send clients of nodes with too many connections to the others, and wait until that is done.')
+    .option('--dry-run', 'only tell how many each node has, and would send elsewhere')
+    .option(
+      '--spread <percent>',
+      'how far above the mean a node must be; default mqtt.rebalance.spreadPercent',
+      integerFrom(0),
+    )
+    .option(
+      '--rate <count>',
+      'connections a second that each such node ends; default mqtt.rebalance.perSecond',
+      integerFrom(1),
+    )
+    .option('--cancel', 'no node sends clients elsewhere any more')
+    .option('--json', 'print JSON, a line each second')
+    .addHelpText(
+      'after',
+      examples('flockmq rebalance --dry-run', 'flockmq rebalance --spread 10 --rate 200', 'flockmq rebalance --cancel'),
+    )
+    .action(async (flags) => finish(await rebalance(flags)))
 }
 
 function addRecover(program: Command, finish: Finish): void {

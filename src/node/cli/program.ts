@@ -1,7 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { exampleFile, jsonSchema, printConfig } from '../config/index.ts'
 import { check } from './check.ts'
-import { collect, examples, withConfig } from './command-parts.ts'
+import { collect, examples, integerFrom, withConfig } from './command-parts.ts'
 import { status, stop } from './control.ts'
 import { startDaemon } from './daemon.ts'
 import { members } from './members.ts'
@@ -67,7 +67,7 @@ function addStart(program: Command, finish: (exitCode: number) => void): void {
 function addControl(program: Command, finish: (exitCode: number) => void): void {
   withConfig(program.command('stop'))
     .description('Stop the node that runs on a data folder, and wait until it is gone.')
-    .option('--timeout <seconds>', 'how long to wait', positiveInteger, 30)
+    .option('--timeout <seconds>', 'how long to wait', integerFrom(1), 30)
     .addHelpText('after', examples('flockmq stop', 'flockmq stop --data /var/lib/flockmq --timeout 60'))
     .action(async (flags) => finish(await stop(flags)))
   withConfig(program.command('status'))
@@ -146,10 +146,4 @@ function addConfig(program: Command, finish: (exitCode: number) => void): void {
     config.outputHelp({ error: true })
     finish(2)
   })
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be an integer from 1.')
-  return value
 }

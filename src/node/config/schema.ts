@@ -6,6 +6,7 @@ import { CLUSTER_OPTIONS, RPC_OPTIONS } from './schema-cluster.ts'
 import { LIMIT_OPTIONS } from './schema-limits.ts'
 import { LISTENER_OPTIONS } from './schema-listener.ts'
 import { RANGE_OPTIONS } from './schema-ranges.ts'
+import { REBALANCE_OPTIONS } from './schema-rebalance.ts'
 import { STORE_OPTIONS } from './schema-store.ts'
 
 const module = <Absent extends string, Sentence extends string>(absent: Absent, sentence: Sentence) =>
@@ -77,6 +78,11 @@ export const SCHEMA = {
         type: 'group',
         sentence: 'Clients that connect and break off again and again.',
         options: FLAPPING_OPTIONS,
+      },
+      rebalance: {
+        type: 'group',
+        sentence: 'Sends clients of a node that has too many to the others; `flockmq rebalance` asks for it.',
+        options: REBALANCE_OPTIONS,
       },
     },
   },
@@ -201,5 +207,6 @@ export type Config = Omit<Raw, 'mqtt' | 'node' | 'rpc'> & {
       heldBytesMax: number
     }
     flapping: Raw['mqtt']['flapping']
+    rebalance: Raw['mqtt']['rebalance']
   }
 }
