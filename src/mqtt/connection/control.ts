@@ -442,8 +442,16 @@ export class Control implements Registered {
     answer.then(then).catch((error: unknown) => this.#lost(error))
   }
 
-  /** Something that must not fail did: the client gets an error, the broker goes on. */
+  /** What the client asked for cannot be done, or something failed that must not: it gets an error, the broker goes on. */
   #lost(error: unknown): void {
+    if (error instanceof BrokerError) {
+      if (error.code === 'CONFLICT') return this.#lostSession('taken-over')
+      this.#front.log.warn(
+        { err: error, tenant: this.#connection.tenant },
+        'A connection is closed: its session is not available',
+      )
+      return this.end({ type: 'end', reasonCode: REASON.UNSPECIFIED_ERROR, reason: 'The session is not available now' })
+    }
     this.#front.log.error({ err: error, tenant: this.#connection.tenant }, 'A connection is closed after an error')
     this.end({ type: 'end', reasonCode: REASON.UNSPECIFIED_ERROR, reason: 'An internal error' })
   }

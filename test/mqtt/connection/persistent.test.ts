@@ -22,6 +22,14 @@ describe("a persistent session's subscriptions", () => {
     expect(harness.dist.match('default' as never, 'a').inboxes).toEqual([])
   })
 
+  test('cannot be changed by who lost the session meanwhile: it is told so', async () => {
+    const harness = await new Harness().start()
+    const client = await harness.subscriber('a', 1, { clientId: 'p', ...KEPT })
+    harness.inbox.unsubscribe = () => Promise.reject(new BrokerError('CONFLICT', 'another connection owns it'))
+    client.send({ type: 'unsubscribe', packetId: 9, filters: ['a'], properties: {} })
+    expect(await client.expectDisconnect()).toBe(0x8e)
+  })
+
   test('over the quota are refused with 0x97', async () => {
     const harness = await new Harness().start()
     harness.inbox.filtersMax = 1
