@@ -1,7 +1,6 @@
-/** The command line of the simulation of stores: many seeds in some processes, what failed, and how much was done. */
+/** The command line of the simulations, of stores alone and of the whole broker: many seeds in some processes, what failed, and how much was done. */
 import { type ChildProcess, fork } from 'node:child_process'
-import { Command, InvalidArgumentError } from 'commander'
-import type { RunOptions } from './run.ts'
+import { Argument, Command, InvalidArgumentError } from 'commander'
 import type { Outcome, Task } from './worker.ts'
 
 interface Given {
@@ -24,17 +23,19 @@ const integer = (text: string): number => {
   return number
 }
 
-const { seeds, from, seed, nodes, workers } = new Command('sim')
-  .description('Stores under faults, by seed. Fails where a seed does; replay one with --seed.')
+const command = new Command('sim')
+  .description('Stores, or whole brokers, under faults, by seed. Fails where a seed does; replay one with --seed.')
+  .addArgument(new Argument('[world]', 'what is simulated').choices(['stores', 'broker']).default('stores'))
   .option('--seeds <count>', 'how many', integer, 100)
   .option('--from <seed>', 'the first one', integer, 1)
   .option('--seed <seed>', 'this one alone', integer)
-  .option('--nodes <count>', 'stores in each run; default 3 to 7, by the seed', integer)
+  .option('--nodes <count>', 'stores or nodes in each run; default by the seed', integer)
   .option('--workers <count>', 'processes', integer, WORKERS)
   .parse()
-  .opts<Given>()
+const { seeds, from, seed, nodes, workers } = command.opts<Given>()
+const world = command.processedArgs[0] as Task['world']
 
-const options: RunOptions = nodes === undefined ? {} : { stores: nodes }
+const options = nodes === undefined ? {} : { stores: nodes, nodes }
 const todo = seed === undefined ? Array.from({ length: seeds }, (_, i) => from + i) : [seed]
 const total = todo.length
 const sums = new Map<string, number>()
@@ -50,7 +51,7 @@ function take({ seed: at, counts, error, cpuMs: took }: Outcome): void {
   if (counts !== null) return
   failed.push(at)
   const more = nodes === undefined ? '' : ` --nodes ${nodes}`
-  process.stderr.write(`\nseed ${at} failed; replay: npm run sim -- --seed ${at}${more}\n${error}\n`)
+  process.stderr.write(`\nseed ${at} failed; replay: npm run sim -- ${world} --seed ${at}${more}\n${error}\n`)
 }
 
 /** Runs seeds in one process until none is left; in another one after a run that did not end. */
@@ -58,7 +59,7 @@ async function work(): Promise<void> {
   let child: ChildProcess | null = null
   for (let at = todo.shift(); at !== undefined; at = todo.shift()) {
     child ??= fork(WORKER, { execArgv: ['--max-semi-space-size=32'] })
-    const outcome = await runIn(child, { seed: at, options })
+    const outcome = await runIn(child, { world, seed: at, options })
     take(outcome)
     if (outcome.cpuMs === 0) {
       child.kill('SIGKILL')

@@ -1,9 +1,12 @@
 /** A process that runs the seeds it is sent, one after the other. */
-import { type Counts, type RunOptions, run } from './run.ts'
+import type { Counts } from './run.ts'
 
 export interface Task {
+  /** What is simulated: stores alone, or the whole broker. */
+  world: 'stores' | 'broker'
   seed: number
-  options: RunOptions
+  /** Of its run. */
+  options: object
 }
 
 export interface Outcome {
@@ -14,11 +17,11 @@ export interface Outcome {
   cpuMs: number
 }
 
-process.on('message', async ({ seed, options }: Task) => {
+process.on('message', async ({ world, seed, options }: Task) => {
   const began = process.cpuUsage()
   const outcome: Outcome = { seed, counts: null, error: '', cpuMs: 0 }
   try {
-    outcome.counts = await run(seed, options)
+    outcome.counts = await runIn(world, seed, options)
   } catch (error) {
     outcome.error = error instanceof Error ? (error.stack ?? error.message) : String(error)
   }
@@ -26,3 +29,8 @@ process.on('message', async ({ seed, options }: Task) => {
   outcome.cpuMs = (user + system) / 1_000
   process.send!(outcome)
 })
+
+async function runIn(world: Task['world'], seed: number, options: object): Promise<Counts> {
+  if (world === 'broker') return (await (await import('../../world/run.ts')).run(seed, options)).counts
+  return (await import('./run.ts')).run(seed, options)
+}

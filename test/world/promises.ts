@@ -1,0 +1,11 @@
+/**
+ * What is asked of the broker only since some part of it is there. False: looked at, counted, and no failure.
+ */
+export const HOLDS = {
+  /** A QoS 1 or 2 publish that is accepted anywhere after the SUBACK finds the subscriber, whatever is cut or late. */
+  subackEverywhere: false,
+  /** A node that is cut off closes its connections before another one acts for their clients. */
+  oneOwnerWhenCut: false,
+  /** Wills of nodes that never come back. */
+  willOfDeadNode: false,
+}
