@@ -116,7 +116,7 @@ export class Merger {
     if (thaw && range.descriptor.epoch.version > version) return { ...refused(''), state: 'thawed' }
     if (latest.epoch.version !== version) return refused('its boundary is another one by now')
     if (thaw) {
-      this.#propose(() => ({ type: 'thaw' }))
+      this.#propose(() => this.#still(version, left, { type: 'thaw' }))
       return null
     }
     if (merge.frozen !== null) {
@@ -131,7 +131,7 @@ export class Merger {
     this.#propose(() => {
       const objection = this.#host.unsettled()
       if (objection !== null) throw refusal(left, latest.id, objection)
-      return { type: 'freeze', left, confVersion: range.latest.epoch.confVersion }
+      return this.#still(version, left, { type: 'freeze', left, confVersion: range.latest.epoch.confVersion })
     })
     return null
   }
@@ -180,6 +180,13 @@ export class Merger {
       this.#proposing = false
       answer(error)
     })
+  }
+
+  /** What was asked of one generation is done to no other: a split may have been queued before it. */
+  #still(version: number, left: string, step: MergeProposal): MergeProposal {
+    const { id, epoch } = this.#host.range.latest
+    if (epoch.version !== version) throw refusal(left, id, 'its boundary is another one by now')
+    return step
   }
 
   #beginObjection(left: RangeDescriptor, right: RangeDescriptor): string | null {
