@@ -15,6 +15,12 @@ export interface GroupMemberOptions {
   gate: MemberGate<GroupFeed>
 }
 
+/** A QoS 2 entry and the packet id that it is to have. */
+interface Binding {
+  entry: FeedEntry
+  packetId: number
+}
+
 /**
  * Pushes a member's share of a shared group's queue. The coprocessor assigns entries under the member's credit, so all
  * that comes here may be pushed; a QoS 2 entry is bound to a packet id first, where the front end gives one.
@@ -37,6 +43,8 @@ export class GroupFeed implements Feed, WatchingFeed {
   /** Pushed and not acknowledged. */
   readonly #outstanding = new Set<number>()
   #acknowledged: number[] = []
+  /** Ids that may be committed or not: each is tried again before any later one, and given to no other entry. */
+  #doubtful: Binding[] = []
 
   constructor(host: FeedHost, group: { key: Uint8Array; name: string }, member: GroupMemberOptions) {
     this.#host = host
@@ -149,18 +157,42 @@ export class GroupFeed implements Feed, WatchingFeed {
     } else this.#push(entry)
   }
 
-  /** Commits the packet id before the entry is sent with it. */
   #bind(entry: FeedEntry, packetIds: NonNullable<FeedOptions['packetIds']>): void {
     if (this.#state !== 'open') return
+    const binding = { entry, packetId: packetIds.take() }
+    if (this.#doubtful.length > 0) this.#doubtful.push(binding)
+    else this.#commit(binding)
+  }
+
+  /** Commits the packet id before the entry is sent with it. */
+  #commit(binding: Binding): void {
+    const { entry, packetId } = binding
     const { sequence } = entry
-    const packetId = packetIds.take()
     const command = { type: 'member-bind', ...this.#names(), sequence, packetId, released: false } as const
     this.#host.ranges.mutateWith(this.key, command, (error, response) => {
-      if (error === null && response === 'done' && this.#state === 'open') {
+      if (error === null && response !== 'done') this.#options.packetIds?.free(packetId)
+      // Whoever opens the feed next is owed the entry with its id.
+      if (this.#state !== 'open') return
+      if (error !== null) return this.#doubt(binding, error)
+      if (response === 'done') {
         entry.packetId = packetId
         this.#push(entry)
-      } else packetIds.free(packetId)
+      }
+      if (this.#doubtful[0] !== binding) return
+      this.#doubtful.shift()
+      this.#commitNext()
     })
+  }
+
+  #doubt(binding: Binding, error: Error): void {
+    if (this.#doubtful[0] !== binding) this.#doubtful.push(binding)
+    if (this.#doubtful[0] === binding) this.#host.retry(this, () => this.#commitNext(), error)
+  }
+
+  /** One after the other, so that none overtakes. */
+  #commitNext(): void {
+    const [next] = this.#doubtful
+    if (next !== undefined) this.#commit(next)
   }
 
   #push(entry: FeedEntry): void {
@@ -203,6 +235,7 @@ export class GroupFeed implements Feed, WatchingFeed {
   #end(): void {
     this.#state = 'closed'
     this.#batch = []
+    this.#doubtful = []
     this.#gate.remove(this)
     this.#host.closed(this)
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { BrokerError } from '../../src/base/errors.ts'
 import type { QoS } from '../../src/base/message.ts'
 import type { FeedOptions, GroupKey, InsertTarget, Owner } from '../../src/inbox/index.ts'
 import { type Client, LIMITS, message, TENANT, text, World } from './harness.ts'
@@ -200,6 +201,34 @@ describe('a group', () => {
     await team.world.settle()
     expect(payloads(b)).toEqual(['2'])
     expect(team.world.inbox.stats().queuedMessages).toBe(1)
+  })
+
+  test('an id whose commit is in doubt is tried again, before later ones, and given to no other entry', async () => {
+    const team = new Team()
+    const free: number[] = []
+    let next = 50_000
+    const packetIds = { take: () => next++, free: (id: number) => void free.push(id) }
+    const a = await team.join('a', { packetIds })
+    const { ranges } = team.world
+    const mutateWith = ranges.mutateWith.bind(ranges)
+    let doubts = 2
+    ranges.mutateWith = (key, command, done, ...more) => {
+      const isDoubtful = command.type === 'member-bind' && doubts-- > 0
+      const doubt: typeof done = (_error, _response, tag) => done(new BrokerError('UNAVAILABLE', 'Broken'), null, tag)
+      mutateWith(key, command, isDoubtful ? doubt : done, ...more)
+    }
+    for (const payload of ['1', '2', '3']) await team.put(payload, 2)
+    expect(payloads(a)).toEqual([])
+    for (let tries = 0; tries < 2; tries++) {
+      await team.world.advance(500)
+      await team.world.settle()
+    }
+    expect(a.client.got.map(({ packetId, dup, message }) => [packetId, dup, text(message)])).toEqual([
+      [50_000, false, '1'],
+      [50_001, false, '2'],
+      [50_002, false, '3'],
+    ])
+    expect(free).toEqual([])
   })
 
   test('a packet id is in use until its trim is committed', async () => {
