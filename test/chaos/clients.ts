@@ -55,10 +55,18 @@ export class Passer extends Subscriber {
     return { dueMs: Number.POSITIVE_INFINITY }
   }
 
-  /** From now on everything is due. */
+  /** From now on everything is due, for as long as the connection lasts. */
   expect(): void {
+    this.#setDue(this.around.now())
+  }
+
+  protected override disconnected(): void {
+    this.#setDue(Number.POSITIVE_INFINITY)
+  }
+
+  #setDue(fromMs: number): void {
     const session = this.around.history.sessions.find(({ name }) => name === this.account)
-    if (session !== undefined) session.dueMs = this.around.now()
+    if (session !== undefined) session.dueMs = fromMs
   }
 }
 

@@ -7,7 +7,7 @@ import { Publisher } from '../durability/publisher.ts'
 import { Subscriber, type SubscriberOptions } from '../durability/subscriber.ts'
 import { Listener, Mortal, type Overheard, Passer } from './clients.ts'
 import type { Cluster } from './cluster.ts'
-import type { Judge } from './judge.ts'
+import type { Finding, Judge } from './judge.ts'
 
 const TOPICS = ['t/a', 't/b', 't/c', 't/d']
 const FILTERS = ['t/#', 't/a', 't/+', 't/b', '+/c']
@@ -78,7 +78,7 @@ export class Crowd {
       Array.from({ length: count }, (_, i) => make(common(`${name}${i + 1}`, i), i))
     const subscriber = (options: PeerOptions, i: number): SubscriberOptions => ({
       ...options,
-      ...{ filter: FILTERS[i % FILTERS.length]!, qos: i % 4 === 3 ? 1 : 2, ackMsMax: 3 },
+      ...{ filter: FILTERS[i % FILTERS.length]!, qos: i % 4 === 3 ? 1 : 2, ackMsMax: 3, refusable: true },
       receiveMaximum: i % 3 === 2 ? 20 : 65_535,
     })
     const listener = (options: PeerOptions, i: number) =>
@@ -95,7 +95,7 @@ export class Crowd {
     })
     this.#passers = many(8, 'passer', (options, i) => new Passer({ ...subscriber(options, i), transient: true }))
     this.#mortals = many(6, 'mortal', (options) => new Mortal(options))
-    this.#watcher = new Subscriber({ ...common('watcher', 0), filter: 'w/#', qos: 2, ackMsMax: 1 })
+    this.#watcher = new Subscriber({ ...common('watcher', 0), filter: 'w/#', qos: 2, ackMsMax: 1, refusable: true })
   }
 
   get #subscribers(): Subscriber[] {
@@ -168,15 +168,15 @@ export class Crowd {
       mortal.part()
       this.judge.cancel(mortal.cancelled)
     }
-    for (const passer of this.#passers) passer.part()
-    for (const subscriber of this.#subscribers) subscriber.got.clear()
-    for (const passer of this.#passers) passer.got.clear()
   }
 
   /** Judges the round. */
-  verdict() {
+  verdict(): Finding[] {
     const current = new Set<string>(this.#subscribers.map(({ clientId }) => clientId))
-    return this.judge.round(this.#overheard, (session) => session !== 'group' && !current.has(session))
+    const found = this.judge.round(this.#overheard, (session) => session !== 'group' && !current.has(session))
+    for (const subscriber of [...this.#subscribers, ...this.#passers]) subscriber.got.clear()
+    for (const passer of this.#passers) passer.part()
+    return found
   }
 
   end(): void {

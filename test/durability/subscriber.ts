@@ -8,6 +8,8 @@ export interface SubscriberOptions extends PeerOptions {
   qos: 1 | 2
   /** Answers wait up to this long, so that a kill finds messages on every step of their way, ms. */
   ackMsMax: number
+  /** A SUBSCRIBE may be refused, as by a node without a majority: it is tried again with the next connection. */
+  refusable?: boolean
 }
 
 const SUBSCRIBE_ID = 1
@@ -72,7 +74,8 @@ export class Subscriber extends Peer {
   }
 
   #admit(granted: readonly number[]): void {
-    const { filter, qos } = this.#options
+    const { filter, qos, refusable } = this.#options
+    if (refusable && granted[0]! >= 0x80) return this.drop()
     if (granted[0] !== qos) return this.notice('protocol', `"${filter}" was granted ${granted[0]}`)
     this.#subscribed = true
     const { sessions } = this.around.history
