@@ -9,7 +9,7 @@ import type {
   RangeTransport,
 } from '../../src/kv/client/transport.ts'
 import type { Engine } from '../../src/kv/engine/engine.ts'
-import type { SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
+import type { CrashOptions, SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../../src/kv/range/coprocessor.ts'
 import { decodePackets, encodePackets } from '../../src/kv/remote/packet-codec.ts'
 import type { Packet } from '../../src/kv/store/packet.ts'
@@ -35,6 +35,8 @@ export interface ClusterOptions<Command, Response, Query, Answer, Effect> {
   fatal?: (store: string, error: Error) => void
   /** Sees what stores send. */
   sending?: (from: string, to: string, packets: readonly Packet[]) => void
+  /** What arrives in the place of what is sent. */
+  altering?: (packets: readonly Packet[]) => readonly Packet[]
 }
 
 interface Running<Command, Response, Query, Answer, Effect> {
@@ -56,6 +58,8 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
   readonly #options: ClusterOptions<Command, Response, Query, Answer, Effect>
   readonly #processes = new Map<string, SimulatedProcess>()
   readonly #running = new Map<string, Running<Command, Response, Query, Answer, Effect>>()
+  /** Their disks have lost what had been synced, and they have not dealt with that yet. */
+  readonly #lossy = new Set<string>()
   #clients = 0
 
   constructor(options: ClusterOptions<Command, Response, Query, Answer, Effect>) {
@@ -101,6 +105,7 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
       engine: this.#options.starting?.(name, engine) ?? engine,
       ...{ clock: machine.clock(), defer: machine.defer(), random: world.random, storeId: name },
       log: silentLogger,
+      lossy: this.#lossy.has(name),
       fatal: (error) => (this.#options.fatal ?? ((_, cause) => world.fail(cause)))(name, error),
       send: (to, packets) => this.#send(name, to, packets),
       ...extra,
@@ -109,6 +114,7 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     const founders = stores.slice(0, voters)
     const transport = store.open(coprocessor(), observer, { splits, stores: founders.includes(name) ? founders : [] })
     this.#running.set(name, { store, engine, observer, transport })
+    if (this.#lossy.has(name)) void store.flushed().then(() => this.#lossy.delete(name))
     machine.attach((from, message) => {
       const frame = message as Frame<Command, Response, Query, Answer>
       const reply = (deliver: () => void) => this.#say(name, from, { type: 'reply', deliver })
@@ -123,13 +129,18 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     })
   }
 
-  crash(name: string): void {
+  /** The next start is on a disk that says that it has lost writes, and so is each until the store has dealt with that. */
+  loses(name: string): void {
+    this.#lossy.add(name)
+  }
+
+  crash(name: string, options?: CrashOptions): void {
     const running = this.#running.get(name)
     if (running === undefined) return
     this.#running.delete(name)
     const ranges = running.store.ranges()
     running.store.abandon()
-    this.#processes.get(name)!.crash()
+    this.#processes.get(name)!.crash(options)
     for (const { descriptor } of ranges) running.observer.closed(descriptor)
   }
 
@@ -169,8 +180,10 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
   }
 
   #send(from: string, to: string, packets: readonly Packet[]): void {
-    this.#options.sending?.(from, to, packets)
-    const frame = this.#options.codec === true ? encodePackets(packets) : packets
+    const { sending, altering, codec = false } = this.#options
+    sending?.(from, to, packets)
+    const sent = altering?.(packets) ?? packets
+    const frame = codec ? encodePackets(sent) : sent
     this.world.network.send(from, to, { type: 'raft', packets: frame })
   }
 

@@ -23,8 +23,8 @@ export interface CorrespondenceOptions {
   replica(range: string): Hosted | undefined
   informed(range: string): Informed | undefined
   wake(host: Hosted): void
-  /** Somebody told of a range that has a place here. */
-  meet(descriptor: RangeDescriptor): void
+  /** Somebody told of a range that has a place here. Which replica of it is gone from here for ever; 0: none. */
+  meet(descriptor: RangeDescriptor): ReplicaId | 0
   /** The replica is no part of its group any more. */
   remove(host: Hosted): void
   /** What the range became a part of, as far as this store knows. */
@@ -69,7 +69,7 @@ export class Correspondence {
       case 'stranger':
         return this.#introduce(from, packet.range, packet.replica)
       case 'introduction':
-        return this.#options.meet(packet.descriptor)
+        return this.#meet(from, packet.descriptor)
       case 'gone': {
         const host = this.#options.replica(packet.range)
         if (host?.group.replica === packet.replica) this.#options.remove(host)
@@ -118,6 +118,11 @@ export class Correspondence {
   #arrives(range: string): boolean {
     for (const { id } of this.#options.snapshots.arriving()) if (id === range) return true
     return false
+  }
+
+  #meet(from: string, descriptor: RangeDescriptor): void {
+    const replica = this.#options.meet(descriptor)
+    if (replica > 0) this.send(from, { type: 'damaged', range: descriptor.id, replica })
   }
 
   #introduce(from: string, range: string, replica: ReplicaId): void {

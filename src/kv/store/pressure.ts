@@ -1,4 +1,5 @@
 import { BrokerError } from '../../base/errors.ts'
+import { GROWTH_REFUSED } from '../client/transport.ts'
 import type { EngineStats } from '../engine/engine.ts'
 
 const GIB = 1024 ** 3
@@ -44,6 +45,16 @@ export function judgePressure(
   if (pressure === undefined) return null
   if (pressure.stalled || pressure.level0Files > limits.level0FilesMax) return overloaded('the disk is behind')
   return pressure.oldestWriteMs > limits.writeMsMax ? overloaded('a write has not come back from the disk') : null
+}
+
+/** Why these commands are not taken. What only gives space back goes on, so a client takes out what does not. */
+export function lackOfSpace<Command>(
+  pressure: BrokerError | null,
+  { grows }: { grows?(command: Command): boolean },
+  commands: readonly Command[],
+): BrokerError | null {
+  if (pressure === null || !commands.some((command) => grows?.(command) ?? true)) return null
+  return new BrokerError('OVERLOADED', pressure.message, { hint: GROWTH_REFUSED })
 }
 
 function overloaded(reason: string): BrokerError {

@@ -10,6 +10,7 @@ import { ByteReader, ByteWriter } from '../range/wire.ts'
  *     rangeId 0x00 'e' index u64 BE   -> entry
  *     rangeId 0x00 's'                -> hard state, and where the log was compacted to
  *     rangeId 0x00 'g'                -> the highest number of a replica that was here and is gone for ever, or what the range became a part of
+ *     0x00 'g'                        -> as if of a range: this disk has lost writes once, nobody knows which
  */
 const encoder = new TextEncoder()
 const TYPES = ['command', 'config', 'empty'] as const
@@ -156,6 +157,8 @@ export function decodeConfig(bytes: Uint8Array): { config: ConfState; next: numb
 export function goneKey(range: string): Uint8Array {
   return encoder.encode(`${range}\0g`)
 }
+
+export const LOSS_KEY = goneKey('')
 
 /** The range became a part of `into`, of that version: no replica of it comes here again, whatever its number. */
 export interface Absorption {

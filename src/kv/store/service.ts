@@ -1,13 +1,6 @@
 import { assert } from '../../base/assert.ts'
 import { BrokerError } from '../../base/errors.ts'
-import {
-  type BatchAnswer,
-  type CommandBatch,
-  GROWTH_REFUSED,
-  type QueryAnswer,
-  type QueryRequest,
-  type RangeTransport,
-} from '../client/transport.ts'
+import type { BatchAnswer, CommandBatch, QueryAnswer, QueryRequest, RangeTransport } from '../client/transport.ts'
 import { overlaps, subtract, within } from '../engine/bytes.ts'
 import type { Bounds, Write } from '../engine/engine.ts'
 import { type Message, NO_CONFIG, type ReplicaId } from '../raft/index.ts'
@@ -21,7 +14,8 @@ import { RangeHost } from './host.ts'
 import type { Hosted } from './hosted.ts'
 import { NewcomerHost, newcomerRecord } from './newcomer.ts'
 import { absorbedBy, holdersOf, isNeeded } from './overlap.ts'
-import { type Absorption, encodeGone, type Gone, type NewcomerRecord } from './raft-schema.ts'
+import { lackOfSpace } from './pressure.ts'
+import { type Absorption, encodeGone, type Gone, LOSS_KEY, type NewcomerRecord } from './raft-schema.ts'
 import { RangeLog } from './range-log.ts'
 import type { ServiceContext } from './service-context.ts'
 import type { Admission } from './snapshots.ts'
@@ -30,6 +24,7 @@ import {
   beginRanges,
   FIRST_TERM,
   hadFirst,
+  hasLost,
   hasOthers,
   loadRange,
   loadRanges,
@@ -110,6 +105,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     const begins = isEmpty && !hadFirst(engine, service, splits.length + 1)
     if (begins) ranges.push(...beginRanges(engine, service, { splits, stores }, meta, raft))
     const lossy = this.#context.lossy && !begins
+    if (this.#context.lossy) raft.push({ type: 'put', key: LOSS_KEY, value: encodeGone(0, null) })
     const isHere = ({ descriptor }: StoredRange) => descriptor.replicas.some(({ store }) => store === storeId)
     for (const each of ranges) {
       // It applied its own removal, and ended before it was taken away: no number below the next one is its own again.
@@ -160,24 +156,34 @@ export class Service<Command, Response, Query, Answer, Effect>
     else this.#context.send(store, { type: 'raft', range: host.id, message })
   }
 
-  /** Who knows a range tells of it: this store may be one of its places, and not know it yet. */
-  meet(descriptor: RangeDescriptor): void {
+  /**
+   * Who knows a range tells of it: this store may be one of its places, and not know it yet. The number of the replica that
+   * was here and is gone for ever, where the group believes it to be there still; else 0.
+   */
+  meet(descriptor: RangeDescriptor): ReplicaId | 0 {
     const { engine, storeId } = this.#context
     const own = descriptor.replicas.find(({ store }) => store === storeId)
-    if (own === undefined) return
+    if (own === undefined) return 0
     const here = this.replica(descriptor.id)
     if (here !== undefined) {
       // A newer replica of the same range here proves that the one before was removed.
       if (here.group.replica < own.replica) this.remove(here)
-      return
+      return 0
     }
     const gone = this.gone(descriptor.id)
-    if (gone !== null && (gone.absorption !== null || gone.replica >= own.replica)) return
+    if (gone !== null && gone.absorption !== null) return 0
+    if (gone !== null && gone.replica >= own.replica) return own.replica
     const proof = { into: descriptor.id, version: descriptor.epoch.version }
     for (const each of absorbedBy(this.#hosts.values(), descriptor, [])) this.remove(each, proof)
-    if (this.#covering(descriptor).length > 0) return
+    if (this.#covering(descriptor).length > 0) return 0
+    if (own.role === 'voter' && (this.#context.lossy || hasLost(engine))) {
+      // Who votes had a state of it: it was here, and is among what was lost.
+      this.#giveUp(descriptor, own.replica, LOSS)
+      return own.replica
+    }
     const { log } = RangeLog.begin(engine, descriptor.id, 0, 0)
     this.#addNewcomer(descriptor, own.replica, log, null, false)
+    return 0
   }
 
   /** What is known of a replica of `range` that was here and is gone for ever. */
@@ -305,7 +311,7 @@ export class Service<Command, Response, Query, Answer, Effect>
     const host = this.#hosts.get(batch.range)
     const error =
       this.#context.refusal() ??
-      this.#lackOfSpace(batch.commands) ??
+      lackOfSpace(this.#context.pressure(), this.coprocessor, batch.commands) ??
       (host === undefined ? this.#notFound(`"${batch.range}"`, batch.keys[0]) : host.enqueue(batch, answer))
     if (error === null) this.#context.wake(host!)
     else this.#context.schedule(() => answer(error, []))
@@ -482,13 +488,6 @@ export class Service<Command, Response, Query, Answer, Effect>
     const log = RangeLog.open(engine, id)
     assert(log !== null, `The newcomer of range "${id}" has a log`)
     this.#addNewcomer(descriptor, replica, log, emptiedFor, true)
-  }
-
-  /** What only gives space back goes on, so a client takes out what does not: see {@link GROWTH_REFUSED}. */
-  #lackOfSpace(commands: readonly Command[]): BrokerError | null {
-    const pressure = this.#context.pressure()
-    if (pressure === null || !commands.some((command) => this.coprocessor.grows?.(command) ?? true)) return null
-    return new BrokerError('OVERLOADED', pressure.message, { hint: GROWTH_REFUSED })
   }
 
   /** `key`: it may be another range's by now. */

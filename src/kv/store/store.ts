@@ -97,7 +97,7 @@ export class Store implements MetricSource {
       replica: (range) => this.#serviceOf(range)?.replica(range),
       informed: (range) => this.#hostOf(range),
       wake: (host) => this.#wake(host),
-      meet: (descriptor) => this.#services.get(descriptor.service)?.meet(descriptor),
+      meet: (descriptor) => this.#services.get(descriptor.service)?.meet(descriptor) ?? 0,
       remove: (host) => this.#services.get(host.service)?.remove(host),
       absorption: (range) => this.#goneOf(range)?.absorption ?? null,
       absorbed: (range, proof) => this.#serviceOf(range)?.wasAbsorbed(range, proof),

@@ -23,7 +23,15 @@ import {
 } from '../range/schema.ts'
 import type { Streams } from '../range/streams.ts'
 import { findMarker } from '../snapshot/index.ts'
-import { decodeConfig, decodeGone, decodeNewcomer, type Gone, goneKey, type NewcomerRecord } from './raft-schema.ts'
+import {
+  decodeConfig,
+  decodeGone,
+  decodeNewcomer,
+  type Gone,
+  goneKey,
+  LOSS_KEY,
+  type NewcomerRecord,
+} from './raft-schema.ts'
 import { configOf, RangeLog } from './range-log.ts'
 
 /** Term of the state that a range begins with. */
@@ -37,13 +45,13 @@ export interface Beginning {
   stores: readonly string[]
 }
 
-/** A range as its disk holds it. */
 /** A replica whose data cannot be trusted. */
 export interface Damaged {
   descriptor: RangeDescriptor
   reason: string
 }
 
+/** A range as its disk holds it. */
 export interface StoredRange {
   descriptor: RangeDescriptor
   applied: RangeChild['applied']
@@ -112,6 +120,11 @@ export function loadRange(engine: Engine, service: ServiceName, id: string): Sto
 export function storedGone(engine: Engine, range: string): Gone | null {
   const stored = engine.get('raft', goneKey(range))
   return stored === undefined ? null : decodeGone(stored)
+}
+
+/** Whether this disk has ever lost writes: what a range here was may be among them. */
+export function hasLost(engine: Engine): boolean {
+  return engine.get('raft', LOSS_KEY) !== undefined
 }
 
 /** Whether any of the first ranges was here and is gone for ever: whoever began again would vote under its old number. */

@@ -56,6 +56,13 @@ export class Consensus {
     return FIRST_INDEX + (this.#groups.get(range)?.committed.length ?? 0)
   }
 
+  /** What was on a store's disk is lost: the replicas that it had are known by `ghost` from now on. */
+  lost(store: string, ghost: string): void {
+    for (const { stores } of this.#groups.values()) {
+      for (const [replica, place] of stores) if (place === store) stores.set(replica, ghost)
+    }
+  }
+
   ready(store: string, range: string, group: Group, ready: Ready, before: Status, after: Status): void {
     const record = this.#of(range)
     record.stores.set(group.replica, store)

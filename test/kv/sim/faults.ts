@@ -3,7 +3,7 @@ import type { RangeDescriptor } from '../../../src/kv/range/coprocessor.ts'
 import { shapeOf } from './descriptors.ts'
 import { bytes, text } from './logic.ts'
 import { anyChange, repair } from './members.ts'
-import { type Fault, LETTERS, oneOf, type Plan } from './plan.ts'
+import { type Fault, LETTERS, MOVING, oneOf, type Plan } from './plan.ts'
 import type { StoreWorld } from './store-world.ts'
 
 const REPAIR_MS = 400
@@ -19,6 +19,8 @@ export class Faults {
   readonly #random: Random
   #calm = false
   #dead: readonly string[] = []
+  /** Groups have lost voters that may come back. */
+  #thinned = false
 
   constructor(plan: Plan, it: StoreWorld) {
     this.#plan = plan
@@ -36,6 +38,8 @@ export class Faults {
     this.#dead = stayDead
     const { cluster, world, stores } = this.#it
     world.network.heal()
+    this.#it.full.clear()
+    this.#it.damagesNext = false
     Object.assign(world.network.options, { lossPercent: 0, duplicatePercent: 0, delayMsMax: 5 })
     for (const store of stores) {
       const machine = cluster.machine(store)
@@ -51,8 +55,7 @@ export class Faults {
   /** As many as may be dead without a range being without its majority. */
   minority(): string[] {
     const { minorityStaysDead, meanMs } = this.#plan
-    // While changes of the groups may be under way nobody knows who is needed.
-    if (!minorityStaysDead || meanMs.membership !== undefined || meanMs['wiped disk'] !== undefined) return []
+    if (!minorityStaysDead || MOVING.some((fault) => meanMs[fault] !== undefined)) return []
     const dead: string[] = []
     for (const store of [...this.#it.stores].sort(() => this.#random.float() - 0.5)) {
       const without = [...dead, store]
@@ -95,6 +98,8 @@ export class Faults {
         return this.#cut(this.#halves().filter(([a, b]) => a < b === this.#random.below(3) > 0))
       case 'flapping partition':
         return this.#flap(this.#halves(), 3 + this.#random.below(6))
+      case 'bridge partition':
+        return this.#bridge()
       case 'deserted leader':
         return this.#desert()
       case 'bad network':
@@ -107,6 +112,13 @@ export class Faults {
         return this.#failDisk()
       case 'wiped disk':
         return this.#wipe()
+      case 'damaged log':
+        return this.#damageLog()
+      case 'damaged state':
+        this.#it.damagesNext = true
+        return true
+      case 'full disk':
+        return this.#fill()
       case 'pause':
         return this.#pause()
       case 'clock jump':
@@ -155,6 +167,12 @@ export class Faults {
     const left = everybody.filter(() => this.#random.below(2) === 0)
     const right = everybody.filter((each) => !left.includes(each))
     return bothWays(left, right)
+  }
+
+  /** Two parts of the stores that only one of them hears both of. */
+  #bridge(): boolean {
+    const bridge = this.#any()
+    return this.#cut(this.#halves().filter((way) => !way.includes(bridge)))
   }
 
   /** The others hear a leader no more and look for another one; some of the clients reach it still, and it alone. */
@@ -232,10 +250,30 @@ export class Faults {
   #wipe(): boolean {
     const { descriptors, retired, stores } = this.#it
     const victim = this.#any()
-    if (stores.length < 3) return false
+    if (stores.length < 3 || this.#it.mourns) return false
     if (!descriptors.latest.every((range) => this.#goesOnWithout(victim, range, retired))) return false
     this.#it.loseDisk(victim)
     this.#it.addStore()
+    return true
+  }
+
+  /** A log loses its end, where others go on, as in {@link #wipe}. */
+  #damageLog(): boolean {
+    const { cluster, descriptors, retired } = this.#it
+    const victim = this.#any()
+    if (!cluster.up.includes(victim) || cluster.store(victim).ranges().length === 0) return false
+    if (this.#it.mourns) return false
+    if (!descriptors.latest.every((range) => this.#goesOnWithout(victim, range, retired))) return false
+    this.#it.damageLog(victim)
+    this.#thinned = true
+    this.#it.world.clock.after(this.#random.float() * 2_000, () => this.#start(victim))
+    return true
+  }
+
+  #fill(): boolean {
+    const store = this.#any()
+    this.#it.full.add(store)
+    this.#for(1_200, () => this.#it.full.delete(store))
     return true
   }
 
@@ -311,9 +349,12 @@ export class Faults {
 
   /** A range, and who believes to lead it. */
   #led() {
-    const { descriptors, cluster } = this.#it
-    if (descriptors.latest.length === 0) return null
-    const { id } = oneOf(this.#random, descriptors.latest)
+    const { descriptors } = this.#it
+    return descriptors.latest.length === 0 ? null : this.#ledAs(oneOf(this.#random, descriptors.latest).id)
+  }
+
+  #ledAs(id: string) {
+    const { cluster } = this.#it
     const store = cluster.leader(id)
     if (store === null) return null
     const found = cluster
@@ -333,23 +374,19 @@ export class Faults {
     })
   }
 
-  /** What a balancer does about disks that are lost; in calm too. */
+  /** What a balancer does about disks that are lost, in calm too; and about groups of two. */
   #repairAll(): void {
     const { world, cluster, retired, descriptors, stores } = this.#it
     world.clock.after(REPAIR_MS, () => {
-      if (retired.size > 0) {
-        for (const { id } of descriptors.latest) {
-          const store = cluster.leader(id)
-          const range =
-            store === null
-              ? undefined
-              : cluster
-                  .store(store)
-                  .ranges()
-                  .find((each) => each.descriptor.id === id)
-          const changes = range === undefined ? null : repair(range.descriptor, retired, stores)
-          if (changes !== null) cluster.store(store!).change(id, changes).catch(ignore)
-        }
+      const grows = this.#thinned && !this.#calm
+      for (const { id } of retired.size > 0 || grows ? descriptors.latest : []) {
+        const led = this.#ledAs(id)
+        if (led === null) continue
+        const { store, descriptor } = led
+        const isThin = grows && descriptor.replicas.filter(({ role }) => role === 'voter').length === 2
+        const changes =
+          repair(descriptor, retired, stores) ?? (isThin ? anyChange(descriptor, stores, this.#random) : null)
+        if (changes !== null) cluster.store(store).change(id, changes).catch(ignore)
       }
       this.#repairAll()
     })

@@ -8,12 +8,16 @@ export const FAULTS = [
   'asymmetric partition',
   'partial partition',
   'flapping partition',
+  'bridge partition',
   'deserted leader',
   'bad network',
   'slow disk',
   'hung disk',
   'failed disk',
   'wiped disk',
+  'damaged log',
+  'damaged state',
+  'full disk',
   'pause',
   'clock jump',
   'false suspicion',
@@ -61,12 +65,16 @@ const MEANS: Record<Fault, number> = {
   'asymmetric partition': 4_200,
   'partial partition': 4_200,
   'flapping partition': 6_000,
+  'bridge partition': 4_800,
   'deserted leader': 3_600,
   'bad network': 4_200,
   'slow disk': 4_200,
   'hung disk': 4_800,
   'failed disk': 7_200,
-  'wiped disk': 7_200,
+  'wiped disk': 4_800,
+  'damaged log': 4_800,
+  'damaged state': 3_000,
+  'full disk': 6_000,
   pause: 3_600,
   'clock jump': 3_000,
   'false suspicion': 3_000,
@@ -79,6 +87,9 @@ const MEANS: Record<Fault, number> = {
 /** Of faults that each plan has. */
 const SHARE = 0.55
 
+/** While these may be under way, nobody knows who is needed. */
+export const MOVING: readonly Fault[] = ['membership', 'wiped disk', 'damaged log']
+
 export const LETTERS = 'abcdefgh'
 
 export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
@@ -89,7 +100,7 @@ export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
   const meanMs: Partial<Record<Fault, number>> = {}
   for (const fault of FAULTS) if (chance(SHARE)) meanMs[fault] = MEANS[fault] * (0.35 + 0.7 * random.float())
   const calmsDown = chance(0.3)
-  if (calmsDown) delete meanMs.membership
+  if (calmsDown) for (const fault of MOVING) delete meanMs[fault]
   return {
     ...{ seed, stores, voters: Math.min(voters, stores) },
     splits: [...LETTERS].slice(1).filter(() => chance(0.35)),

@@ -19,16 +19,20 @@ export interface RunOptions extends Partial<Plan> {
 export type Counts = Record<string, number>
 
 /** One run from its seed: faults and clients, then calm. Throws at the first broken promise. */
-export async function run(seed: number, options: RunOptions = {}): Promise<Counts> {
+export function run(seed: number, options: RunOptions = {}): Promise<Counts> {
   const { staleReads = false, ...given } = options
   const plan = planOf(seed, given)
   const it = new StoreWorld(plan, staleReads)
-  // What a store throws when a batch has landed is thrown inside of a promise.
+  return watched(it, () => live(it, plan))
+}
+
+/** What a store throws when a batch has landed is thrown inside of a promise. */
+export async function watched<Result>(it: StoreWorld, live: () => Promise<Result>): Promise<Result> {
   const others = process.listeners('unhandledRejection')
   process.removeAllListeners('unhandledRejection')
   process.on('unhandledRejection', (error) => it.world.fail(error))
   try {
-    return await live(it, plan)
+    return await live()
   } finally {
     process.removeAllListeners('unhandledRejection')
     for (const each of others) process.on('unhandledRejection', each)
@@ -40,6 +44,15 @@ async function live(it: StoreWorld, plan: Plan): Promise<Counts> {
   await it.world.run(plan.durationMs)
   const dead = faults.minority()
   faults.calm(dead)
+  await progress(it)
+  it.clients.stop()
+  faults.calm([])
+  await converge(it)
+  return { ...it.counts, ...faults.counts, simulatedMs: Math.round(it.world.elapsedMs) }
+}
+
+/** Every list takes a word again, and soon. */
+export async function progress(it: StoreWorld): Promise<void> {
   let answered = false
   it.clients.probe(() => {
     answered = true
@@ -47,15 +60,16 @@ async function live(it: StoreWorld, plan: Plan): Promise<Counts> {
   await within(it, PROGRESS_MS_MAX, 'A healed majority makes progress', () =>
     answered ? null : ['not every list answers', ...it.cluster.health()].join('; '),
   )
-  it.clients.stop()
-  faults.calm([])
+}
+
+/** All come to the same, which is what clients were told. */
+export async function converge(it: StoreWorld): Promise<void> {
   await within(it, CONVERGE_MS_MAX, 'All replicas become the same', () =>
     it.clients.underWay > 0 ? `${it.clients.underWay} calls are under way` : it.difference(),
   )
   await it.world.run(LAND_MS)
   const keys = it.checkEnd()
   it.clients.check((key) => keys.get(key) ?? '')
-  return { ...it.counts, ...faults.counts, simulatedMs: Math.round(it.world.elapsedMs) }
 }
 
 const LOOK_MS = 100

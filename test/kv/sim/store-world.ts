@@ -4,8 +4,9 @@ import type { HardState } from '../../../src/kv/raft/index.ts'
 import type { RangeDescriptor, Reader } from '../../../src/kv/range/coprocessor.ts'
 import { decodeEntry } from '../../../src/kv/range/entry.ts'
 import { FIRST_INDEX } from '../../../src/kv/range/range.ts'
-import { appliedKey, decodeApplied, recordOf } from '../../../src/kv/range/schema.ts'
+import { appliedKey, decodeApplied, mergeKey, recordOf } from '../../../src/kv/range/schema.ts'
 import { ANSWERS } from '../../../src/kv/store/answers.ts'
+import type { Packet } from '../../../src/kv/store/packet.ts'
 import { decodeState, rangeOfKey } from '../../../src/kv/store/raft-schema.ts'
 import { SimulatedCluster } from '../../sim/cluster.ts'
 import { World } from '../../sim/world.ts'
@@ -32,6 +33,8 @@ interface Disk {
   hardStates: Map<string, HardState>
 }
 
+/** Durable batches that a damaged log loses, at most. */
+const TORN_MAX = 8
 /** The second byte of an entry that moves a boundary: a split, or a merge's commit. */
 const MOVES = [1, 3]
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
@@ -50,18 +53,26 @@ export class StoreWorld {
   readonly retired = new Set<string>()
   /** Clients' places on the network. */
   readonly clientNames: string[] = []
+  /** Their disks are nearly full. */
+  readonly full = new Set<string>()
+  /** The next chunk of a state arrives with a wrong byte. */
+  damagesNext = false
   /** Told when a store's disk has failed. */
   diskFailed: (store: string) => void = () => {}
   readonly #disks = new Map<string, Disk>()
   readonly #engines = new Map<string, SimulatedEngine>()
+  /** Disks of which the end was lost, as they had been; and the replicas on them, by range. */
+  readonly #ghosts = new Set<string>()
+  #forgotten: { id: string; replica: number }[] = []
   #snapshots = 0
+  #damagedChunks = 0
 
   constructor(plan: Plan, staleReads = false) {
     const { seed, lossPercent, duplicatePercent, delayMsMax, electionTicks } = plan
     this.world = new World({ seed, network: { lossPercent, duplicatePercent, delayMsMin: 0.2, delayMsMax } })
     this.consensus = new Consensus({
       disk: (store) => this.#disks.get(store)?.durable,
-      lost: (store) => this.retired.has(store),
+      lost: (store) => this.retired.has(store) || this.#ghosts.has(store),
       committed: (range, { type, index, data }) => {
         if (type !== 'command' || !MOVES.includes(data[1]!)) return
         const entry = decodeEntry(data, () => [])
@@ -85,6 +96,7 @@ export class StoreWorld {
       clientDatagrams: plan.clientDatagrams,
       starting: (store, engine) => this.#starting(store, engine),
       sending: (from, to, packets) => this.#guard(() => this.consensus.sent(from, to, packets)),
+      altering: (packets) => (this.damagesNext ? packets.map((packet) => this.#damaged(packet)) : packets),
       fatal: (store) => this.diskFailed(store),
     })
     const { world } = this
@@ -115,6 +127,7 @@ export class StoreWorld {
       merges,
       changes,
       snapshots: this.#snapshots,
+      'damaged chunks': this.#damagedChunks,
       states: checks,
     }
   }
@@ -134,6 +147,39 @@ export class StoreWorld {
     this.stores.splice(this.stores.indexOf(store), 1)
   }
 
+  /** A group counts a replica that a disk has lost. */
+  get mourns(): boolean {
+    const { latest } = this.descriptors
+    const counts = ({ id, replica }: { id: string; replica: number }) =>
+      latest.some((range) => range.id === id && range.replicas.some((each) => each.replica === replica))
+    this.#forgotten = this.#forgotten.filter(counts)
+    return this.#forgotten.length > 0
+  }
+
+  /**
+   * A store dies, and its disk loses its last writes, though they were synced; it will know, and say so. Where it has nobody
+   * to ask what is missing, that disk is of no use.
+   */
+  damageLog(store: string): void {
+    const { cluster } = this
+    const ghost = `${store}, loss ${this.#ghosts.size + 1}`
+    this.#disks.set(ghost, this.#disks.get(store)!)
+    this.#ghosts.add(ghost)
+    for (const { id, replicas } of this.descriptors.latest) {
+      for (const { store: at, replica } of replicas) if (at === store) this.#forgotten.push({ id, replica })
+    }
+    this.consensus.lost(store, ghost)
+    cluster.crash(store, { tornDurable: 1 + this.world.random.below(TORN_MAX) })
+    cluster.loses(store)
+    const left = new DiskView(['meta'])
+    left.load(cluster.machine(store).disk('db'))
+    const served = [...left.ranges.values()].flatMap(({ descriptor }) => descriptor ?? [])
+    const isAlone = ({ replicas }: RangeDescriptor) => replicas.every((each) => each.store === store)
+    if (served.length > 0 && !served.some(isAlone)) return
+    this.loseDisk(store)
+    this.addStore()
+  }
+
   /** What keeps the stores from being one and the same; null: nothing. */
   difference(): string | null {
     const down = this.stores.find((store) => !this.cluster.up.includes(store))
@@ -150,6 +196,9 @@ export class StoreWorld {
         if (stats === undefined) return `${store} does not serve ${shape}`
         if (shapeOf(stats.descriptor) !== shape) return `${store} has ${shapeOf(stats.descriptor)} for ${shape}`
         const inside = this.consensus.committedIndex(descriptor.id)
+        if (this.cluster.engine(store).get('meta', mergeKey(SERVICE, descriptor.id)) !== undefined) {
+          return `${shapeOf(descriptor)} takes part in a merge`
+        }
         if (stats.index !== inside) return `${store} (${role}) has applied ${stats.index} of ${inside} of ${shape}`
         seen.add(`${stats.index} ${stats.hash}`)
       }
@@ -246,6 +295,15 @@ export class StoreWorld {
     return null
   }
 
+  #damaged(packet: Packet): Packet {
+    if (packet.type !== 'snapshot' || packet.message.type !== 'chunk' || !this.damagesNext) return packet
+    this.damagesNext = false
+    this.#damagedChunks++
+    const wrong = packet.message.bytes.slice()
+    wrong[this.world.random.below(wrong.length)]! ^= 1
+    return { ...packet, message: { ...packet.message, bytes: wrong } }
+  }
+
   #makeObserver(store: string): Observer {
     const opened = (range: RangeDescriptor, reader: Reader) => {
       const applied = this.#engines.get(store)!.get('meta', appliedKey(SERVICE, range.id))
@@ -282,6 +340,7 @@ export class StoreWorld {
     const watched = new WatchedEngine(engine, {
       submitted: (batch) => this.#guard(() => this.#submitted(store, disk, batch)),
       landed: (batch) => this.#guard(() => this.#landed(store, disk, batch)),
+      freeBytes: () => (this.full.has(store) ? 0 : Number.POSITIVE_INFINITY),
     })
     watchReadys(watched, {
       ready: (range, group, ready, before, after) => {

@@ -5,7 +5,12 @@ export interface EngineWatcher {
   submitted(batch: Batch): void
   /** Readable; and, where it is synced, on disk with all before it. */
   landed(batch: Batch): void
+  /** On the disk. */
+  freeBytes(): number
 }
+
+/** Of a disk that is not behind: a store looks at its space only where it is told of both. */
+const NO_PRESSURE = { level0Files: 0, level0Bytes: 0, stalled: false, oldestWriteMs: 0 }
 
 /** A store's view of its disk, which tells what is written before the store hears that it is. */
 export class WatchedEngine implements Engine {
@@ -36,7 +41,7 @@ export class WatchedEngine implements Engine {
   }
 
   stats(): EngineStats {
-    return this.#engine.stats()
+    return { ...this.#engine.stats(), freeBytes: this.#watcher.freeBytes(), pressure: NO_PRESSURE }
   }
 
   close(): Promise<void> {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { afterPrefix, appliedKey } from '../../../src/kv/range/schema.ts'
+import { recordsPrefix } from '../../../src/kv/snapshot/index.ts'
 import { entryKey, logPrefix } from '../../../src/kv/store/raft-schema.ts'
 import { SimulatedCluster } from '../../sim/cluster.ts'
 import { World } from '../../sim/world.ts'
@@ -109,5 +110,57 @@ describe('a replica that cannot be trusted', () => {
     cluster.start(other!)
     expect(cluster.leader('inbox-1')).toBeNull()
     expect(replicas()).toEqual([])
+  })
+
+  test('of a disk that has lost writes is taken out of a group that sleeps, too', async () => {
+    const { world, cluster, append, replicas, stats, follower } = setup()
+    await world.resolve(append('x'))
+    await world.runUntil(() => STORES.every((store) => stats(store)!.quiescent), 30_000)
+    const lost = follower()
+    cluster.crash(lost)
+    cluster.loses(lost)
+    cluster.start(lost)
+    expect(stats(lost)).toBeUndefined()
+    await world.runUntil(() => replicas().length === 2, 60_000)
+    expect(replicas().some((each) => each.startsWith(lost))).toBe(false)
+  })
+
+  test('of which the disk has lost all is not begun anew under its number: it may have voted', async () => {
+    const { world, cluster, append, follower } = setup()
+    await world.resolve(append('x'))
+    await world.resolve(cluster.store(cluster.leader('inbox-1')!).split('inbox', bytes('m')))
+    const child = (store: string) => cluster.store(store).ranges()[1]
+    await world.runUntil(() => STORES.every((store) => child(store) !== undefined))
+    const lost = follower()
+    const { id } = child(lost)!.descriptor
+    const number = child(lost)!.replica
+    await world.runUntil(() => cluster.leader(id) !== null)
+    cluster.crash(lost)
+    const engine = cluster.machine(lost).disk('db')
+    const prefixes = [['raft', logPrefix(id)] as const, ['meta', recordsPrefix('inbox', id)] as const]
+    const writes = prefixes.map(([family, start]) => {
+      return { family, write: { type: 'deleteRange' as const, start, end: afterPrefix(start)! } }
+    })
+    await world.resolve(engine.write({ writes, sync: true }))
+    // It hears of the range in its next life only, in which nothing is lost any more.
+    for (const store of STORES) world.network.cut(store, lost)
+    cluster.loses(lost)
+    cluster.start(lost)
+    await world.run(500)
+    cluster.crash(lost)
+    cluster.start(lost)
+    world.network.heal()
+    const leader = () => cluster.store(cluster.leader(id)!)
+    const led = () =>
+      leader()
+        .ranges()
+        .find(({ descriptor }) => descriptor.id === id)!
+    const members = () => led().descriptor.replicas
+    await world.runUntil(() => cluster.leader(id) !== null && members().length === 2, 60_000)
+    expect(members().map(({ replica }) => replica)).not.toContain(number)
+    // Under a new one it is welcome.
+    await world.resolve(leader().change(id, [{ store: lost, role: 'learner' }]))
+    await world.runUntil(() => led().lag[lost] === 0, 30_000)
+    expect(members().find(({ store }) => store === lost)!.replica).toBeGreaterThan(3)
   })
 })
