@@ -20,10 +20,11 @@ const defer = (callback: () => void) => void setImmediate(callback)
 const common = { clock: systemClock, random: systemRandom, defer, log: silentLogger }
 const store = new Store({ ...common, engine: new MemoryEngine(), storeId: 'n1' })
 const inbox = createInbox({
-  ...{ ...common, node: 'n1' },
+  ...{ ...common, node: 'n1', incarnations: { next: () => 1 } },
   serve: (coprocessor, observer) => store.serve(coprocessor, observer),
 })
-inbox.start({ publishWill: async () => {}, sessionEnded: () => {}, dropped: () => {} })
+const nobody = { nodeGone: async () => {}, renewed: async () => {} }
+inbox.start({ ...nobody, publishWill: async () => {}, sessionEnded: () => {}, dropped: () => {} })
 
 let connections = 0
 async function attach(name: string): Promise<Owner> {

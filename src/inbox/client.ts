@@ -6,6 +6,7 @@ import type { Message } from '../base/message.ts'
 import type { SubscriptionOptions } from '../dist/index.ts'
 import type { RangeDescriptor } from '../kv/range/coprocessor.ts'
 import type { Peers } from '../rpc/index.ts'
+import { Attaching } from './attaching.ts'
 import type {
   Attached,
   AttachRequest,
@@ -36,6 +37,8 @@ import { QueueFeed } from './feed.ts'
 import { FeedHost, type InboxRanges, type RunningFeed } from './feed-host.ts'
 import { GroupFeed } from './group-feed.ts'
 import { type InsertDone, insertAll, toCommand } from './insert.ts'
+import type { LeaseWatch } from './leases/contract.ts'
+import type { NodeLeases } from './leases/node-leases.ts'
 import { MemberGate } from './member-gate.ts'
 import { groupsOf, type InboxObserver } from './observer.ts'
 import { Qos0Gate } from './qos0-gate.ts'
@@ -43,9 +46,8 @@ import type { News, PassLetter } from './remote/letters.ts'
 import { Passing } from './remote/passing.ts'
 import { FeedSource } from './remote/source.ts'
 import { FeedWatches } from './remote/watches.ts'
-import type { AttachedAnswer, Command, Fenced, InsertCommand, Response } from './store/command.ts'
+import type { Command, Fenced, InsertCommand, Response } from './store/command.ts'
 import { GROUP_MARK, groupInbox, inboxStart, nameOf, parseStart, tenantEnd, tenantStart } from './store/schema.ts'
-import { sweepEarlierLife } from './sweep.ts'
 
 export interface InboxClientOptions {
   ranges: InboxRanges
@@ -56,6 +58,8 @@ export interface InboxClientOptions {
   /** Host id of this node. */
   node: string
   others?: OtherInboxes | undefined
+  /** Default: nobody else ever has a session, and nothing was before. */
+  leases?: NodeLeases
 }
 
 /** The other nodes, as feeds and QoS 0 need them. */
@@ -68,6 +72,8 @@ export interface OtherInboxes {
 /** Nodes that a QoS 0 message is sent on to at most, as its session moves. */
 const HOPS_MAX = 2
 
+const NO_LEASES: LeaseWatch = { untilMs: Number.POSITIVE_INFINITY, look: () => {} }
+
 /** Of a group whose first member did not attach here. */
 const GROUP_LIMITS: InboxLimits = {
   messagesMax: 10_000,
@@ -78,6 +84,7 @@ const GROUP_LIMITS: InboxLimits = {
 
 /** The inbox service as this node's front end sees it. */
 export class InboxClient implements Inbox {
+  readonly lease: LeaseWatch
   readonly #ranges: InboxRanges
   readonly #observer: InboxObserver
   readonly #log: Logger
@@ -91,10 +98,13 @@ export class InboxClient implements Inbox {
   readonly #feeds = new Map<TenantId, Map<InboxId, QueueFeed>>()
   readonly #limits = new WeakMap<Owner, InboxLimits>()
   #publisher: WillPublisher | null = null
-  /** Connections that attached here while an earlier life is swept up; null afterwards. */
-  #own: Set<string> | null = new Set()
+  readonly #leases: NodeLeases | null
+  readonly #attaching: Attaching
 
-  constructor({ ranges, observer, clock, defer, log, node, others }: InboxClientOptions) {
+  constructor({ ranges, observer, clock, defer, log, node, others, leases }: InboxClientOptions) {
+    this.#leases = leases ?? null
+    this.lease = leases?.front ?? NO_LEASES
+    this.#attaching = new Attaching({ ranges, clock, leases: leases?.front ?? null })
     this.#ranges = ranges
     this.#observer = observer
     this.#log = log
@@ -102,7 +112,8 @@ export class InboxClient implements Inbox {
     const happened = (news: News) => observer.happened(news)
     const watches = others === undefined ? null : new FeedWatches({ ...others, ranges, clock, happened, done })
     this.#host = new FeedHost({
-      ...{ ranges, clock, defer, log, node, watches },
+      ...{ ranges, clock, defer, log, node, watches, lease: this.lease },
+      nodeIncarnation: () => leases?.front.incarnation ?? 1,
       covers: (key) => observer.covers(key),
       expired: (key, count) => this.#lose(key, 'expired', count),
       closed: (feed) => this.#forget(feed),
@@ -118,24 +129,27 @@ export class InboxClient implements Inbox {
       ranges.mutateWith(key, { type: 'fired', key, number }, () => {})
     }
     observer.connect(this.#host, confirm, this.#source)
+    observer.freed = (name) => this.#attaching.freed(name)
+    if (leases !== undefined) observer.nodeChanged = (range, effect) => leases.leaders.applied(range, effect)
   }
 
-  async head(key: InboxKey): Promise<InboxHead | null> {
+  async head(key: InboxKey, msMax?: number): Promise<InboxHead | null> {
     const start = startOf(key)
-    return (await this.#ranges.query(start, { type: 'head', key: start })) as InboxHead | null
+    const options = msMax === undefined ? {} : { deadlineMs: msMax }
+    return (await this.#ranges.query(start, { type: 'head', key: start }, options)) as InboxHead | null
   }
 
   async attach(request: AttachRequest): Promise<Attached> {
-    const { tenant, inbox, client, connection, node, cleanStart, expirySeconds, limits } = request
+    const { tenant, inbox, client, connection, node, cleanStart, expirySeconds, limits, lost } = request
     if (inbox === '' || inbox.startsWith(GROUP_MARK)) {
       throw new BrokerError('INVALID_ARGUMENT', `Cannot attach session "${inbox}": this name is kept for shared groups`)
     }
-    this.#own?.add(connection)
     const key = startOf(request)
     const will = request.will === null ? null : copyWill(request.will)
-    const response = (await this.#ranges.mutate(key, {
-      ...{ type: 'attach', key, connection, node, cleanStart, expirySeconds, will, ...client, limits },
-    } as Command)) as AttachedAnswer
+    const response = await this.#attaching.attach(
+      { type: 'attach', key, connection, node, cleanStart, expirySeconds, will, ...client, limits },
+      lost ?? (() => {}),
+    )
     const { incarnation, attachment, sessionPresent, subscriptions, received, ended, previous } = response
     const owner: Owner = { tenant, inbox, incarnation, connection, attachment }
     this.#limits.set(owner, limits)
@@ -154,7 +168,12 @@ export class InboxClient implements Inbox {
     if (feed?.owner.connection === owner.connection) feed.close()
     const members = this.#observer.members.get(name)
     if (members?.connection === owner.connection) for (const group of [...members.feeds]) group.close()
-    await this.#fenced(owner, { type: 'detach', ...fence, expirySeconds, discardWill, sentUpTo })
+    const outcome = await this.#attaching.detach({ type: 'detach', ...fence, expirySeconds, discardWill, sentUpTo })
+    if (outcome === 'conflict') throw conflict(owner)
+  }
+
+  async ready(key: InboxKey, msMax: number): Promise<void> {
+    await this.#leases?.front.ready(startOf(key), msMax)
   }
 
   async remove(key: InboxKey, incarnation?: number): Promise<boolean> {
@@ -258,23 +277,32 @@ export class InboxClient implements Inbox {
     return { heads, next: from === null ? null : (heads.at(-1)?.inbox ?? null) }
   }
 
+  /** See {@link WillPublisher.nodeGone}. */
+  async nodeGone(node: string, incarnation: number): Promise<void> {
+    await this.#publisher?.nodeGone(node, incarnation)
+  }
+
+  async renewed(incarnation: number): Promise<void> {
+    await this.#publisher?.renewed(incarnation)
+  }
+
   start(publisher: WillPublisher): void {
     this.#publisher = publisher
     this.#observer.start(publisher)
-    const isOwn = (connection: string) => this.#own?.has(connection) === true
-    sweepEarlierLife(this.#ranges, this.#host.node, isOwn, this.#log)
-      .catch((error: unknown) => {
-        // Where this process ends before it is through, the next one does it.
-        if (error instanceof BrokerError && error.code === 'CLOSED') return
-        this.#log.error({ err: error }, 'Could not detach the sessions of an earlier process')
-      })
-      .finally(() => {
-        this.#own = null
-      })
+    this.#leases?.start(this.#ranges)
+  }
+
+  async leave(): Promise<void> {
+    await this.#leases?.leave()
   }
 
   stats(): InboxStats {
-    return { ...this.#observer.stats(), watching: this.#host.watching }
+    const { front, leaders } = this.#leases ?? { front: null, leaders: null }
+    return {
+      ...{ ...this.#observer.stats(), watching: this.#host.watching },
+      ...{ leasesHeld: front?.held ?? 0, leaseClosed: front?.closed ?? 0, selfFenced: front?.fenced ?? 0 },
+      ...{ fences: leaders?.fences ?? 0, fencedSessions: leaders?.sessions ?? 0 },
+    }
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { InboxId, TenantId } from '../base/ids.ts'
 import type { Message, QoS } from '../base/message.ts'
 import type { SubscriptionOptions } from '../dist/index.ts'
+import type { LeaseWatch } from './leases/contract.ts'
 
 /**
  * What `inbox` promises to the front end: persistent sessions, their queues, their state in flight, and wills.
@@ -10,13 +11,18 @@ import type { SubscriptionOptions } from '../dist/index.ts'
  */
 export interface Inbox {
   /** The session of a client id as committed; null where there is none. */
-  head(key: InboxKey): Promise<InboxHead | null>
+  head(key: InboxKey, msMax?: number): Promise<InboxHead | null>
   /**
    * Creates, resumes or replaces the session and makes `connection` its owner, in one step (compare and set on the
    * incarnation). With `cleanStart` the old session is gone, with queue, subscriptions and will: the answer carries
    * its filters, so that the caller takes the routes back. The will is committed by the time this resolves.
    */
   attach(request: AttachRequest): Promise<Attached>
+  /**
+   * Resolves when a session of that client id may be attached here; rejects with UNAVAILABLE where its range gives this
+   * node no lease within `msMax`.
+   */
+  ready(key: InboxKey, msMax: number): Promise<void>
   /** The connection ended. Idempotent; CONFLICT where another connection owns the session by now. */
   detach(request: DetachRequest): Promise<void>
   /** Ends a session for good. Fires nothing. Resolves false where there was none. */
@@ -60,6 +66,10 @@ export interface Inbox {
   ): Promise<{ heads: InboxHead[]; next: InboxId | null }>
   /** Starts the timed work (expiry, wills). Wills that are due go to `publisher`, once. */
   start(publisher: WillPublisher): void
+  /** What a connection that owns a session looks at before it acts on what has come. */
+  readonly lease: LeaseWatch
+  /** All sessions were given up, for this node stops: nobody need hold it for gone. Before {@link close}. */
+  leave(): Promise<void>
   stats(): InboxStats
   close(): Promise<void>
 }
@@ -90,6 +100,8 @@ export interface AttachRequest extends InboxKey {
   /** For lists and events. */
   client: { user: string; address: string; protocol: 3 | 4 | 5 }
   limits: InboxLimits
+  /** The node may not act on the session any more: the connection is to be closed, now. */
+  lost?: () => void
 }
 
 export interface Will {
@@ -286,6 +298,10 @@ export interface WillPublisher {
     subscriptions: readonly InboxSubscription[],
     groups: readonly GroupKey[],
   ): void
+  /** A node is held for gone, with all its incarnations up to this one: its own routes are to be taken back. */
+  nodeGone(node: string, incarnation: number): Promise<void>
+  /** This node begins anew, with this incarnation: resolves when all its own routes are made again. */
+  renewed(incarnation: number): Promise<void>
   /** An entry was dropped: an event and a counter. */
   dropped(key: InboxKey, reason: 'full-oldest' | 'full-newest' | 'expired', count: number): void
 }
@@ -305,4 +321,13 @@ export interface InboxStats {
   pushed: number
   /** Messages about feeds that could not be read. */
   malformed: number
+  /** Node leases that this node holds, one for each range. */
+  leasesHeld: number
+  /** Connections closed because a lease ended, or this node was held for gone. */
+  leaseClosed: number
+  /** How often this node found itself held for gone. */
+  selfFenced: number
+  /** Of the ranges that this node led: nodes held for gone, and sessions detached therefore. */
+  fences: number
+  fencedSessions: number
 }

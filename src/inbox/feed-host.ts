@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logging.ts'
 import type { RangeClient } from '../kv/client/client.ts'
 import type { InboxKey } from './contract.ts'
+import type { LeaseWatch } from './leases/contract.ts'
 import type { FeedWatches, WatchingFeed } from './remote/watches.ts'
 import type { Answer, Command, Query, Response } from './store/command.ts'
 
@@ -23,6 +24,9 @@ export interface FeedHostOptions {
   log: Logger
   /** Host id of this node. */
   node: string
+  nodeIncarnation: () => number
+  /** Looked at before anything is pushed. */
+  lease: LeaseWatch
   /** Entries that expired before they were sent. */
   expired: (key: InboxKey, count: number) => void
   closed: (feed: RunningFeed) => void
@@ -63,6 +67,10 @@ export class FeedHost {
     return this.#options.watches?.count ?? 0
   }
 
+  get nodeIncarnation(): number {
+    return this.#options.nodeIncarnation()
+  }
+
   nowMs(): number {
     return this.#options.clock.now()
   }
@@ -94,6 +102,9 @@ export class FeedHost {
   /** Runs the feeds woken so far, now. */
   runWoken(): void {
     if (this.#woken.size === 0) return
+    const { lease, clock } = this.#options
+    const nowMs = clock.monotonic()
+    if (nowMs >= lease.untilMs) lease.look(nowMs)
     const woken = this.#woken
     this.#woken = new Set()
     for (const feed of woken) feed.run()

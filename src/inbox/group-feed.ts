@@ -70,7 +70,7 @@ export class GroupFeed implements Feed, WatchingFeed {
     const { incarnation, attachment = 0 } = this.member
     const command: Command = {
       ...{ type: 'member-open', ...this.#names(), incarnation, attachment },
-      ...{ node: this.#host.node, credit: this.#options.credit },
+      ...{ node: this.#host.node, nodeIncarnation: this.#host.nodeIncarnation, credit: this.#options.credit },
     }
     this.#host.ranges.mutateWith(this.key, command, (error, response) => {
       if (this.#state === 'closed') return

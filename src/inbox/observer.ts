@@ -9,13 +9,17 @@ import type { GroupFeed } from './group-feed.ts'
 import type { MemberGate } from './member-gate.ts'
 import type { News } from './remote/letters.ts'
 import type { FeedSource, Told } from './remote/source.ts'
-import type { CountEffect, Effect, EndedEffect } from './store/command.ts'
+import type { CountEffect, Effect, EndedEffect, NodeEffect } from './store/command.ts'
 import { nameOf, parseStart } from './store/schema.ts'
 import { addStored, noneStored, type Stored, StoredCount } from './stored.ts'
 
 /** Effects that come before {@link InboxObserver.start}; a will among those that found no room comes again. */
 const EARLY_MAX = 10_000
 
+type StoredStats = Omit<
+  InboxStats,
+  'watching' | 'leasesHeld' | 'leaseClosed' | 'selfFenced' | 'fences' | 'fencedSessions'
+>
 type LeaderEffect = Extract<Effect, { type: 'will' | 'ended' | 'dropped' }>
 
 /** The node's side of the inbox ranges: hands what was applied to the feeds that are open here, and to the world. */
@@ -41,6 +45,9 @@ export class InboxObserver implements RangeObserver<Effect> {
   #source: FeedSource | null = null
   #publisher: WillPublisher | null = null
   #confirm: (key: Uint8Array, number: number) => void = () => {}
+  /** A session that was attached is free. */
+  freed: (name: string) => void = () => {}
+  nodeChanged: (range: string, effect: NodeEffect) => void = () => {}
   #early: LeaderEffect[] = []
   readonly #firing = new Set<string>()
 
@@ -98,6 +105,7 @@ export class InboxObserver implements RangeObserver<Effect> {
     if (!leader) source?.follows(range)
     for (const effect of effects) {
       if (effect.type === 'count') this.#count(range.id, effect)
+      else if (effect.type === 'node') this.nodeChanged(range.id, effect)
       else {
         this.#apply(effect, leader)
         if (source !== null && isTold(effect)) source.tell(effect)
@@ -129,7 +137,7 @@ export class InboxObserver implements RangeObserver<Effect> {
   }
 
   /** Just after a start, less than there is: see {@link StoredCount}. */
-  stats(): Omit<InboxStats, 'watching'> {
+  stats(): StoredStats {
     const sum = noneStored()
     for (const stored of this.#stored.values()) addStored(sum, stored)
     const { sessions, attached, messages, bytes } = sum
@@ -164,8 +172,10 @@ export class InboxObserver implements RangeObserver<Effect> {
     this.#counting.set(range.id, new StoredCount(reader, stored, this.#defer))
   }
 
-  #apply(effect: Exclude<Effect, CountEffect>, leader: boolean): void {
+  #apply(effect: Exclude<Effect, CountEffect | NodeEffect>, leader: boolean): void {
     switch (effect.type) {
+      case 'freed':
+        return this.freed(effect.name)
       case 'grown': {
         const feed = this.feeds.get(effect.name)
         if (feed === undefined) return

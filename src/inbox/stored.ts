@@ -2,16 +2,7 @@ import type { Cursor } from '../kv/engine/engine.ts'
 import type { Reader } from '../kv/range/coprocessor.ts'
 import type { CountEffect } from './store/command.ts'
 import { decodeSession, decodeTally } from './store/records.ts'
-import {
-  after,
-  inboxEnd,
-  KIND_INDEX,
-  KIND_SESSION,
-  KIND_TALLY,
-  startOf,
-  timersStart,
-  withKind,
-} from './store/schema.ts'
+import { inboxEnd, KIND_INDEX, KIND_SESSION, KIND_TALLY, ownEnd, startOf, withKind } from './store/schema.ts'
 
 /** Inboxes counted at a time: about 4 ms of reads. */
 const SLICE = 256
@@ -72,7 +63,7 @@ export class StoredCount {
     const cursor = this.#cursor
     const start = startOf(cursor.key)
     if (start === null) {
-      this.#found = cursor.seek(after(timersStart(undefined))) // the first range's time index
+      this.#found = cursor.seek(ownEnd(undefined)) // the first range's own records
       return
     }
     const end = inboxEnd(start)

@@ -9,6 +9,7 @@ import { Connection } from './connection/connection.ts'
 import { Counters } from './connection/counters.ts'
 import { FlushQueue } from './connection/flush-queue.ts'
 import type { FrontEnd } from './connection/front-end.ts'
+import { Leftovers } from './connection/leftovers.ts'
 import { Mover } from './connection/mover.ts'
 import { RefusalLog } from './connection/refusal-log.ts'
 import { Registry } from './connection/registry.ts'
@@ -171,6 +172,7 @@ export class MqttServer implements MetricSource {
     return {
       ...parts,
       registry,
+      leftovers: new Leftovers(parts.inbox, parts.clock),
       counters,
       flush: new FlushQueue(defer),
       refusals: new RefusalLog(parts.log, parts.clock),

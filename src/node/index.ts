@@ -9,6 +9,7 @@ import { ClusterNode } from './cluster/cluster-node.ts'
 import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
 import { endAfterDiskFailure, openServedEngine } from './engine.ts'
+import { StoredIncarnations } from './folder/incarnations.ts'
 import { mqttOptions } from './options.ts'
 import { openDesk } from './ranges/desk.ts'
 import { RangeNode } from './ranges/range-node.ts'
@@ -73,7 +74,10 @@ async function build(
     replication: replicationOf(config),
   })
   const services = startServices({
-    ...{ clock, random: systemRandom, log, node: hostId, plugins, ranges, matches: matches(config.node.roles) },
+    ...{ clock, random: systemRandom, log: cluster.naming(log), node: hostId, plugins, ranges },
+    matches: matches(config.node.roles),
+    incarnations: new StoredIncarnations(context.dataPath),
+    leases: ranges.leasePorts('inbox'),
     others: {
       peers: cluster.peers,
       incarnation: cluster.incarnation,

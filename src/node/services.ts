@@ -6,13 +6,21 @@ import type { Logger } from '../base/logging.ts'
 import type { Message, QoS } from '../base/message.ts'
 import type { MetricSink, MetricSource } from '../base/metrics.ts'
 import { createDist, type DistService } from '../dist/index.ts'
-import { createInbox, type Dedup, type Inbox, type WillPublisher } from '../inbox/index.ts'
+import {
+  createInbox,
+  type Dedup,
+  type Inbox,
+  type Incarnations,
+  type LeasePorts,
+  type WillPublisher,
+} from '../inbox/index.ts'
 import type { RangeClient } from '../kv/client/client.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../kv/range/coprocessor.ts'
 import type { ServeOptions } from '../kv/store/store.ts'
 import {
   Clients,
   Deliveries,
+  firstRouteOf,
   LocalTable,
   type MqttParts,
   Router,
@@ -22,11 +30,10 @@ import {
 import type { EventBus, SettingsSource } from '../plugin/index.ts'
 import { createRetain, type Retain } from '../retain/index.ts'
 import type { Peers } from '../rpc/index.ts'
+import { NodeRoutes } from './node-routes.ts'
 
 /** Approximate bytes of the cache from topics to routes. */
 const MATCH_CACHE_BYTES_MAX = 128 * 1024 * 1024
-/** Between two looks at whether the routes are loaded: a node may wait long for its cluster. */
-const LOOK_MS = 50
 
 export interface ServiceOptions {
   clock: Clock
@@ -39,6 +46,10 @@ export interface ServiceOptions {
   matches?: boolean
   /** The other nodes. Absent: there are none, and never will be. */
   others?: OtherFrontEnds
+  /** Numbers the lives of this node: see `StoredIncarnations`. */
+  incarnations: Incarnations
+  /** Of the ranges of `inbox`; absent: see {@link others}. */
+  leases?: LeasePorts
   /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
   defer?: (callback: () => void) => void
 }
@@ -97,16 +108,18 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
     cacheBytesMax: MATCH_CACHE_BYTES_MAX,
     seed: random.below(2 ** 31),
   })
+  // The leases take the first number; the routes are numbered by it.
+  let nodeIncarnation = 0
+  const incarnations: Incarnations = { next: () => (nodeIncarnation = options.incarnations.next()) }
   const inbox = createInbox({
     serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
-    ...{ clock, defer, random, log, node },
+    ...{ clock, defer, random, log, node, incarnations, leases: options.leases },
     others: options.others && { peers: options.others.peers, led: options.others.led },
   })
   const retain = createRetain({
     serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
   })
-  const firstIncarnation = hlc.next(clock.now())
-  const table = new LocalTable(dist, node, firstIncarnation)
+  const table = new LocalTable(dist, node, firstRouteOf(nodeIncarnation))
   const routes = new SessionRoutes(dist, inbox, log)
   const queueDropped = (tenant: TenantId, client: InboxId, topic: string, qos: QoS) =>
     plugins.events.drop(qos === 0 ? 'offline' : 'queue-full', tenant, client, topic, qos)
@@ -117,8 +130,8 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
     brokers: new Map(),
   })
   const needsRoutes = options.matches ?? true
-  if (needsRoutes) fenceEarlierRuns(dist, { node, incarnation: firstIncarnation, clock, log })
-  inbox.start(new Wills(router, routes, plugins.events, hlc, clock))
+  const nodes = new NodeRoutes({ dist, table, clock, log })
+  inbox.start(new Wills(router, routes, plugins.events, hlc, clock, nodes))
   return {
     parts: { router, table, dist, inbox, retain, routes, hlc, ...joined?.parts },
     health: () => healthOf(ranges, needsRoutes ? dist : null),
@@ -128,6 +141,7 @@ function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback
       joined?.collect(sink)
     },
     stop: async () => {
+      await inbox.leave()
       joined?.stop()
       await inbox.close()
       await ranges.close()
@@ -189,8 +203,15 @@ class Wills implements WillPublisher {
   readonly #events: EventBus
   readonly #hlc: HybridClock
   readonly #clock: Clock
+  readonly nodeGone: WillPublisher['nodeGone']
+  readonly renewed: WillPublisher['renewed']
 
-  constructor(router: Router, routes: SessionRoutes, events: EventBus, hlc: HybridClock, clock: Clock) {
+  constructor(
+    ...[router, routes, events, hlc, clock, nodes]: [Router, SessionRoutes, EventBus, HybridClock, Clock, NodeRoutes]
+  ) {
+    this.nodeGone = (node, incarnation) => nodes.takeBack(node, incarnation)
+    this.renewed = (incarnation) => nodes.renew(incarnation)
+
     this.#router = router
     this.#routes = routes
     this.#events = events
@@ -213,23 +234,6 @@ class Wills implements WillPublisher {
   dropped(...[key, reason, count]: Parameters<WillPublisher['dropped']>): void {
     this.#events.drop(reason === 'expired' ? 'expired' : 'queue-full', key.tenant, key.inbox, '', 1, count)
   }
-}
-
-/** Takes back the node routes of earlier runs of this process, once they are loaded. */
-function fenceEarlierRuns(
-  dist: DistService,
-  own: { node: string; incarnation: number; clock: Clock; log: Logger },
-): void {
-  if (!dist.ready()) {
-    own.clock.after(LOOK_MS, () => fenceEarlierRuns(dist, own))
-    return
-  }
-  dist.fence(own.node, own.incarnation).then(
-    (routes) => {
-      if (routes > 0) own.log.info({ routes }, 'Took back routes of subscribers that an earlier run left behind')
-    },
-    (error: unknown) => own.log.warn({ err: error }, 'Could not take back routes of an earlier run'),
-  )
 }
 
 /** @param dist null: its routes are not needed here */
@@ -261,6 +265,13 @@ function collect(sink: MetricSink, dist: DistService, inbox: Inbox, retain: Reta
   sink.gauge('flockmq_inbox_feeds_watched', 'Sessions of other nodes whose queues this node pushes', sessions.watched)
   sink.counter('flockmq_inbox_pushed_total', 'Entries of queues pushed to other nodes', sessions.pushed)
   sink.counter('flockmq_inbox_malformed_total', 'Messages about feeds that could not be read', sessions.malformed)
+  sink.gauge('flockmq_node_leases', 'Leases that let this node act on sessions, one a range', sessions.leasesHeld)
+  const closedHelp = 'Connections closed because this node had no lease of their session'
+  sink.counter('flockmq_node_lease_closed_total', closedHelp, sessions.leaseClosed)
+  sink.counter('flockmq_node_held_for_gone_total', 'Times that others held this node for gone', sessions.selfFenced)
+  sink.counter('flockmq_inbox_fences_total', 'Nodes held for gone, by ranges that this node led', sessions.fences)
+  const fencedHelp = 'Sessions detached because their node was held for gone'
+  sink.counter('flockmq_inbox_fenced_sessions_total', fencedHelp, sessions.fencedSessions)
   const retained = retain.stats()
   sink.gauge('flockmq_retain_topics', 'Retained messages', retained.topics)
   sink.gauge('flockmq_retain_bytes', 'Bytes of retained messages', retained.bytes)

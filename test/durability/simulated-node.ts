@@ -53,6 +53,7 @@ interface Running {
  */
 export class SimulatedNode {
   crashes = 0
+  #lives = 0
   readonly #options: SimulatedNodeOptions
   readonly #process: SimulatedProcess
   #running: Running | null = null
@@ -81,7 +82,8 @@ export class SimulatedNode {
     const common = { clock, log, random: world.random, defer: this.#process.defer() }
     const engine = wrap(this.#process.disk('store'))
     const ranges = new Store({ ...common, engine, storeId: 'node', fatal: (error) => world.fail(error) })
-    const services = startServices({ ...common, plugins, node: 'node', ranges })
+    const incarnations = { next: () => ++this.#lives }
+    const services = startServices({ ...common, plugins, node: 'node', incarnations, ranges })
     const server = new MqttServer({ ...services.parts, ...plugins, clock, log, node: 'node' }, OPTIONS)
     this.#running = { services, server, wires: new Set() }
     void server.start()

@@ -68,6 +68,7 @@ const command = fc.oneof(
       key: bytes,
       connection: text,
       node: text,
+      nodeIncarnation: count,
       cleanStart: bool,
       expirySeconds: fc.nat(0xffffffff),
     },
@@ -91,13 +92,18 @@ const command = fc.oneof(
     incarnation: count,
     attachment: fc.nat(),
     node: text,
+    nodeIncarnation: count,
     credit: fc.nat(),
   }),
   fc.record({ ...of('member-close'), ...member }),
   fc.record({ ...of('member-trim'), ...member, sequences: fc.array(count) }),
   fc.record({ ...of('member-bind'), ...member, sequence: count, packetId: fc.nat(65_535), released: bool }),
   fc.record({ ...of('due'), key: bytes, kind: fc.constantFrom(...TIMERS), dueMs: count, number: count }),
-  fc.record({ ...of('index'), key: bytes }),
+  fc.record({ type: fc.constantFrom('index', 'sweep'), key: bytes }),
+  fc.record({
+    type: fc.constantFrom('enter', 'fence', 'exit', 'routed'),
+    ...{ key: bytes, node: text, incarnation: count },
+  }),
 )
 
 describe('a batch in the log', () => {

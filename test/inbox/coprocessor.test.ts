@@ -46,7 +46,16 @@ const options = { qos: 1, noLocal: false, retainAsPublished: false, subscription
 
 function attach(connection: string, fields: Partial<Extract<Command, { type: 'attach' }>> = {}): Command {
   return {
-    ...{ type: 'attach', key, connection, node: 'n1', cleanStart: false, expirySeconds: 60, will: null },
+    ...{
+      type: 'attach',
+      key,
+      connection,
+      node: 'n1',
+      nodeIncarnation: 1,
+      cleanStart: false,
+      expirySeconds: 60,
+      will: null,
+    },
     ...{ user: 'u', address: '', protocol: 5, limits: LIMITS },
     ...fields,
   }
@@ -83,7 +92,7 @@ describe('a command that is applied again changes nothing', () => {
         { type: 'receive', ...fence, packetId: 7 },
         { type: 'received', ...fence, sequence: 2 },
         { type: 'trim', ...fence, number: 1, ranges: [1, 1], messages: 1, bytes: 28, floor: 2, window: 90 },
-        { type: 'member-open', ...member, incarnation, attachment: 1, node: 'n1', credit: 3 },
+        { type: 'member-open', ...member, incarnation, attachment: 1, node: 'n1', nodeIncarnation: 1, credit: 3 },
         { type: 'member-bind', ...member, sequence: 1, packetId: 9, released: false },
         { type: 'member-trim', ...member, sequences: [1, 2] },
         { type: 'member-close', ...member },
@@ -145,7 +154,17 @@ test('a feed begins at the first entry that is not trimmed', () => {
 test('an older owner of a session does not take its place in a group', () => {
   const lone = new Lone()
   const open = (connection: string, incarnation: number, attachment: number): Command => ({
-    ...{ type: 'member-open', key: group, member: 'c', connection, incarnation, attachment, node: 'n1', credit: 1 },
+    ...{
+      type: 'member-open',
+      key: group,
+      member: 'c',
+      connection,
+      incarnation,
+      attachment,
+      node: 'n1',
+      nodeIncarnation: 1,
+      credit: 1,
+    },
   })
   lone.apply({ type: 'join', key: group, member: 'c', incarnation: 5, options, limits: LIMITS })
   expect(lone.apply(open('2', 5, 2), open('1', 5, 1), open('1', 4, 3), open('3', 6, 1))).toEqual([
@@ -165,7 +184,7 @@ test('in an ordered group nothing overtakes, however much waits for one member',
   let incarnation = 0
   for (const member of ['x', 'y']) {
     incarnation = incarnationOf(lone.apply({ type: 'join', key: ordered, member, incarnation: 1, options, limits })[0])
-    const open = { incarnation: 1, attachment: 1, node: 'n1', credit: 1 }
+    const open = { incarnation: 1, attachment: 1, node: 'n1', nodeIncarnation: 1, credit: 1 }
     lone.apply({ type: 'member-open', key: ordered, member, connection: member, ...open })
   }
   const given: string[] = []

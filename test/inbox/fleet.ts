@@ -54,6 +54,10 @@ export class Fleet implements WillPublisher {
 
   sessionEnded(): void {}
 
+  async nodeGone(): Promise<void> {}
+
+  async renewed(): Promise<void> {}
+
   dropped(key: { inbox: string }, reason: string): void {
     this.faults.push(`${key.inbox} dropped an entry: ${reason}`)
   }

@@ -24,6 +24,7 @@ import type {
   WillPublisher,
 } from '../../src/inbox/index.ts'
 import { createInbox, inboxStart } from '../../src/inbox/index.ts'
+import { KIND_INDEX, startOf } from '../../src/inbox/store/schema.ts'
 import { MemoryEngine } from '../../src/kv/engine/memory/engine.ts'
 import type { RangeDescriptor } from '../../src/kv/range/coprocessor.ts'
 import { Store } from '../../src/kv/store/store.ts'
@@ -158,6 +159,7 @@ export class World implements WillPublisher {
       },
       others: peers && { peers, led: () => this.led },
       ...{ clock, random, defer, log: silentLogger, node: 'n1' },
+      incarnations: { next: () => this.#life },
     })
   }
 
@@ -185,6 +187,10 @@ export class World implements WillPublisher {
     const filters = subscriptions.map(({ filter }) => filter)
     this.ended.push({ inbox: key.inbox, incarnation, filters, groups: [...groups] })
   }
+
+  async nodeGone(): Promise<void> {}
+
+  async renewed(): Promise<void> {}
 
   dropped(key: InboxKey, reason: string, count: number): void {
     this.drops.push(`${key.inbox} ${reason} ${count}`)
@@ -265,10 +271,11 @@ export class World implements WillPublisher {
     }
   }
 
+  /** Of inboxes and timers; not the heads of the three ranges' time indexes, nor what they know of nodes. */
   get keys(): number {
     const cursor = this.engine.cursor('inbox', {})
     let count = 0
-    while (cursor.next()) count++
+    while (cursor.next()) if (!isHeadOrNode(cursor.key)) count++
     return count
   }
 }
@@ -287,4 +294,9 @@ export async function code(promise: Promise<unknown>): Promise<string> {
     () => 'ok',
     (error: { code: string }) => error.code,
   )
+}
+
+function isHeadOrNode(key: Uint8Array): boolean {
+  const own = key.subarray(startOf(key)?.length ?? 0)
+  return own[0] === KIND_INDEX && (own.length === 2 || own[1] === 2)
 }

@@ -34,6 +34,8 @@ export class Machine {
   /** Of its data folder: another one after its disk was wiped. */
   hostId: HostId
   kept: Kept = { incarnation: 0, cluster: null, peers: [] }
+  /** Of its node: see `StoredIncarnations`. */
+  lives = 0
   /** Null while its process is down. */
   node: Node | null = null
   #disks = 1
@@ -62,6 +64,7 @@ export class Machine {
 
   wipe(): void {
     this.#disks++
+    this.lives = 0
     this.hostId = `${this.name}-${this.#disks}` as HostId
     this.kept = { incarnation: 0, cluster: null, peers: [] }
   }
@@ -121,6 +124,8 @@ export class Node {
     const settings = new SettingsSource({ configured: { default: SETTINGS }, plugin: null, logger: log })
     this.services = startServices({
       ...{ clock, random, log, node, plugins: { settings, events }, ranges: this.ranges, defer },
+      incarnations: { next: () => ++machine.lives },
+      leases: this.ranges.leasePorts('inbox'),
       others: {
         ...{ peers: this.peers, incarnation },
         watchAlive: (listener) => watchAlive(this.gossip, 'mqtt', listener),

@@ -40,6 +40,11 @@ const TYPES: readonly Command['type'][] = [
   'member-bind',
   'due',
   'index',
+  'enter',
+  'fence',
+  'exit',
+  'routed',
+  'sweep',
 ]
 const TYPE_NUMBERS = new Map(TYPES.map((type, i) => [type, i]))
 
@@ -122,7 +127,14 @@ function writeCommand(writer: Writer, command: Command, messages: Map<Message, n
       writer.varint(command.dueMs)
       return writer.varint(command.number)
     case 'index':
+    case 'sweep':
       return
+    case 'enter':
+    case 'fence':
+    case 'exit':
+    case 'routed':
+      writer.text(command.node)
+      return writer.varint(command.incarnation)
     default:
       return writeMemberCommand(writer, command)
   }
@@ -144,6 +156,7 @@ function writeMemberCommand(writer: Writer, command: MemberCommand): void {
       writer.varint(command.incarnation)
       writer.varint(command.attachment)
       writer.text(command.node)
+      writer.varint(command.nodeIncarnation)
       return writer.varint(command.credit)
     case 'member-close':
       return
@@ -175,6 +188,7 @@ function writeInsert(writer: Writer, command: InsertCommand, messages: Map<Messa
 function writeAttach(writer: Writer, command: Extract<Command, { type: 'attach' }>, messages: Map<Message, number>) {
   writer.text(command.connection)
   writer.text(command.node)
+  writer.varint(command.nodeIncarnation)
   writer.u8(command.cleanStart ? 1 : 0)
   writer.varint(command.expirySeconds)
   writer.u8(command.will === null ? 0 : 1)
@@ -270,7 +284,13 @@ function readCommand(reading: Reading, type: Command['type'], key: Uint8Array, m
       return { type, key, kind, dueMs: reading.varint(), number: reading.varint() }
     }
     case 'index':
+    case 'sweep':
       return { type, key }
+    case 'enter':
+    case 'fence':
+    case 'exit':
+    case 'routed':
+      return { type, key, node: reading.text(), incarnation: reading.varint() }
     default:
       return readMemberCommand(reading, type, key)
   }
@@ -288,7 +308,7 @@ function readMemberCommand(reading: Reading, type: MemberCommand['type'], key: U
     case 'member-open':
       return {
         ...{ type, key, member, connection, incarnation: reading.varint(), attachment: reading.varint() },
-        ...{ node: reading.text(), credit: reading.varint() },
+        ...{ node: reading.text(), nodeIncarnation: reading.varint(), credit: reading.varint() },
       }
     case 'member-close':
       return { type, key, member, connection }
@@ -321,7 +341,8 @@ function readDedup(reading: Reading, hasFloor: boolean): Dedup {
 }
 
 function readAttach(reading: Reading, key: Uint8Array, messages: readonly Message[]): Command {
-  const head = { connection: reading.text(), node: reading.text(), cleanStart: reading.u8() === 1 }
+  const at = { connection: reading.text(), node: reading.text(), nodeIncarnation: reading.varint() }
+  const head = { ...at, cleanStart: reading.u8() === 1 }
   const expirySeconds = reading.varint()
   const will = reading.u8() === 0 ? null : { message: readMessageAt(reading, messages), delaySeconds: reading.varint() }
   const client = { user: reading.text(), address: reading.text(), protocol: reading.u8() as 3 | 4 | 5 }

@@ -39,6 +39,20 @@ export type Command =
   | (Member & { type: 'member-bind'; sequence: number; packetId: number; released: boolean })
   | DueCommand
   | { type: 'index'; key: Uint8Array }
+  | NodeCommand
+  | { type: 'sweep'; key: Uint8Array }
+
+/**
+ * About a node, to a range: `key` is any of its keys. `enter`: sessions of this incarnation may be attached from now on,
+ * those of earlier ones are fenced. `fence`: this one is held for gone. `exit`: it has given up all that it had. `routed`:
+ * the routes of fenced ones are taken back.
+ */
+export interface NodeCommand {
+  type: 'enter' | 'fence' | 'exit' | 'routed'
+  key: Uint8Array
+  node: string
+  incarnation: number
+}
 
 /** Fails with `conflict` unless the session has this incarnation and this owner. */
 export interface Fenced {
@@ -59,6 +73,8 @@ export interface AttachCommand {
   key: Uint8Array
   connection: string
   node: string
+  /** Of the process that asks: refused where it is held for gone. */
+  nodeIncarnation: number
   cleanStart: boolean
   expirySeconds: number
   will: Will | null
@@ -68,6 +84,7 @@ export interface AttachCommand {
   limits: InboxLimits
 }
 
+/** `incarnation` 0: whichever, for the connection had but one. */
 export interface DetachCommand extends Fenced {
   type: 'detach'
   expirySeconds: number | null
@@ -108,6 +125,7 @@ export interface MemberOpenCommand extends Member {
   incarnation: number
   attachment: number
   node: string
+  nodeIncarnation: number
   credit: number
 }
 
@@ -143,6 +161,10 @@ export type Response =
   | 'none'
   /** Somebody else owns the session, or it is gone. */
   | 'conflict'
+  /** The node that asks is held for gone. */
+  | 'fenced'
+  /** Another node has the session still: it was told to close its connection. */
+  | 'held'
   | AttachedAnswer
   | { type: 'subscribed'; outcomes: SubscribeOutcome[] }
   | { type: 'unsubscribed'; existed: boolean[] }
@@ -173,9 +195,6 @@ export type Query =
   /** Heads in [from, end of the range or of the tenant). */
   | { type: 'list'; from: Uint8Array; to: Uint8Array; limit: number }
 
-  /** Sessions, and members of groups, that `node` holds, in [from, end of the range). */
-  | { type: 'held'; node: string; from: Uint8Array; limit: number }
-
 export type Answer =
   | null
   | 'conflict'
@@ -189,7 +208,6 @@ export type Answer =
   /** Nodes of the session's owner, or of the group's members; `queue`: it may wait where none of them takes it. */
   | { type: 'online'; nodes: string[]; queue: boolean }
   | { type: 'list'; heads: InboxHead[]; next: Uint8Array | null }
-  | { type: 'held'; sessions: Fenced[]; members: Member[]; next: Uint8Array | null }
 
 /** Where a feed begins: see `Tally`. */
 export interface FeedAnswer {
@@ -209,11 +227,28 @@ export type Effect =
   /** An entry of a group for a member whose feed is open. */
   | { type: 'assigned'; name: string; member: string; connection: string; entry: FeedEntry }
   | { type: 'attached'; name: string; incarnation: number; connection: string }
+  /** Nobody has the session any more. */
+  | { type: 'freed'; name: string }
   | EndedEffect
   | { type: 'will'; key: Uint8Array; number: number; message: Message }
+  | NodeEffect
   | { type: 'dropped'; key: Uint8Array; reason: 'full-oldest' | 'full-newest'; count: number }
   /** Differences that the batch made. */
   | CountEffect
+
+/** What the range holds of a node has changed. */
+export interface NodeEffect {
+  type: 'node'
+  node: string
+  /** See `NodeRecord`. */
+  present: number
+  fenced: number
+  owesRoutes: boolean
+  /** A fence, by its leader or by a later incarnation of the node. */
+  isFence: boolean
+  /** Detached by this entry. */
+  sessions: number
+}
 
 export interface EndedEffect {
   type: 'ended'

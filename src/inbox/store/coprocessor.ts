@@ -4,12 +4,14 @@ import { decodeCommands, encodeCommands } from './codec.ts'
 import type { Answer, Command, Effect, Query, Response } from './command.ts'
 import { Draft } from './draft.ts'
 import { bind, closeMember, join, leave, openMember, trimMember } from './group.ts'
+import { enter, exit, fence, routed } from './nodes.ts'
 import { receive, release } from './qos2.ts'
 import { query } from './query.ts'
 import { insert, received, trim } from './queue.ts'
 import { startOf } from './schema.ts'
 import { attach, detach, due, remove } from './session.ts'
 import { confirm, subscribe, unsubscribe } from './subscriptions.ts'
+import { sweep } from './sweep.ts'
 import { dueCommands, indexSlice, mergeIndexes, nextDue } from './timers.ts'
 import { fired } from './will.ts'
 
@@ -80,6 +82,16 @@ function apply(draft: Draft, command: Command): Response {
       return due(draft, command)
     case 'index':
       return indexSlice(draft)
+    case 'enter':
+      return enter(draft, command)
+    case 'fence':
+      return fence(draft, command)
+    case 'exit':
+      return exit(draft, command)
+    case 'routed':
+      return routed(draft, command)
+    case 'sweep':
+      return sweep(draft)
     default:
       return unreachable(command)
   }

@@ -205,6 +205,11 @@ export class Draft {
     return written === undefined ? this.reader.get(key) : (written.value ?? undefined)
   }
 
+  /** This batch wrote to the plain key. */
+  hasWritten(key: Uint8Array): boolean {
+    return this.#plain.has(nameOf(key))
+  }
+
   put(key: Uint8Array, value: Uint8Array): void {
     this.#plain.set(nameOf(key), { key, value })
     this.#writes.push({ type: 'put', key, value })

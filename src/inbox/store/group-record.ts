@@ -24,6 +24,8 @@ export interface GroupMember {
   attachment: number
   /** Node that holds the connection. */
   node: string
+  /** See {@link Session}. */
+  nodeIncarnation: number
   credit: number
   /** Entries it has and has not acknowledged. */
   assigned: number
@@ -47,6 +49,7 @@ export function encodeGroup(group: Group): Buffer {
     writer.varint(member.credit)
     writer.varint(member.assigned)
   }
+  for (const { nodeIncarnation } of group.members) writer.varint(nodeIncarnation)
   return writer.finish()
 }
 
@@ -63,7 +66,10 @@ export function decodeGroup(bytes: Uint8Array): Group {
       node: reading.text(),
       credit: reading.varint(),
       assigned: reading.varint(),
+      nodeIncarnation: 0,
     })
   }
+  // Earlier versions did not know it.
+  if (reading.left > 0) for (const member of group.members) member.nodeIncarnation = reading.varint()
   return group
 }

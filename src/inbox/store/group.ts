@@ -13,10 +13,13 @@ import { releaseEntry, removeEntry } from './entries.ts'
 import { decodeEntry } from './entry.ts'
 import { type Assigned, assignAll, assignedKey, assignedTo, forMember, giveBack, type Opened } from './group-assign.ts'
 import type { GroupMember } from './group-record.ts'
+import { admit } from './nodes.ts'
 import { newTally, toTallyLimits } from './records.ts'
 import { partsBounds } from './schema.ts'
 import { nextIncarnation } from './timers.ts'
 import { Writer } from './wire.ts'
+
+const AWAY = { node: '', nodeIncarnation: 0, credit: 0, assigned: 0 }
 
 export function join(draft: Draft, command: JoinCommand): Response {
   const box = draft.box(command.key)
@@ -30,7 +33,7 @@ export function join(draft: Draft, command: JoinCommand): Response {
   const { member: inbox, incarnation, options } = command
   const known = group.members.find((member) => member.inbox === inbox)
   if (known === undefined) {
-    group.members.push({ inbox, incarnation, options, connection: '', attachment: 0, node: '', credit: 0, assigned: 0 })
+    group.members.push({ inbox, incarnation, options, connection: '', attachment: 0, ...AWAY })
   } else if (known.incarnation <= incarnation) {
     if (known.incarnation < incarnation) known.attachment = 0
     known.incarnation = incarnation
@@ -71,6 +74,7 @@ function endGroup(draft: Draft, { box, tally }: Opened): number {
 
 /** A member's feed opens, maybe again: it gets all that it has, and its share from then on. */
 export function openMember(draft: Draft, command: MemberOpenCommand): Response {
+  if (!admit(draft, command.node, command.nodeIncarnation)) return 'conflict'
   const opened = open(draft, command.key)
   const member = opened?.group.members.find(({ inbox }) => inbox === command.member)
   if (opened === null || member === undefined || command.incarnation > member.incarnation) return 'none'
@@ -79,6 +83,7 @@ export function openMember(draft: Draft, command: MemberOpenCommand): Response {
   member.connection = command.connection
   member.attachment = command.attachment
   member.node = command.node
+  member.nodeIncarnation = command.nodeIncarnation
   member.credit = command.credit
   const owed = assignedTo(draft, opened, member).map((each) => owedEntry(draft, opened, member, each))
   assignAll(draft, opened)

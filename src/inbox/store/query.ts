@@ -2,7 +2,7 @@
 import { compareBytes, earlierEnd, laterStart } from '../../kv/engine/bytes.ts'
 import type { QueryContext, Reader } from '../../kv/range/coprocessor.ts'
 import type { InboxHead } from '../contract.ts'
-import type { Answer, Fenced, Member, Query } from './command.ts'
+import type { Answer, Query } from './command.ts'
 import { decodeGroup } from './group-record.ts'
 import { decodeSession, decodeTally, type Session, sessionEndMs, type Tally } from './records.ts'
 import {
@@ -46,8 +46,6 @@ export function query(request: Query, reader: Reader, context: QueryContext): An
     }
     case 'list':
       return list(request, reader, context)
-    case 'held':
-      return held(request, reader, context)
   }
 }
 
@@ -93,27 +91,6 @@ function list({ from, to, limit }: Extract<Query, { type: 'list' }>, reader: Rea
     return true
   })
   return { type: 'list', heads, next: stopped ?? (compareBytes(end, to) < 0 ? end : null) }
-}
-
-function held({ node, from, limit }: Extract<Query, { type: 'held' }>, reader: Reader, context: QueryContext): Answer {
-  const sessions: Fenced[] = []
-  const members: Member[] = []
-  let left = limit
-  const { start, end } = context.boundary
-  const stopped = walk(reader, { start: laterStart(from, start), end }, (key) => {
-    if (left-- <= 0) return false
-    const session = readSession(reader, key)
-    if (session?.attached && session.node === node) {
-      sessions.push({ key, incarnation: session.incarnation, connection: session.connection })
-    }
-    const group = reader.get(withKind(key, KIND_GROUP))
-    for (const member of group === undefined ? [] : decodeGroup(group).members) {
-      const { inbox, connection } = member
-      if (connection !== '' && member.node === node) members.push({ key, member: inbox, connection })
-    }
-    return true
-  })
-  return { type: 'held', sessions, members, next: stopped ?? end ?? null }
 }
 
 export function readSession(reader: Reader, start: Uint8Array): Session | null {

@@ -20,6 +20,8 @@ export interface Session {
   /** What the owner's attach answered: repeated for a repeated attach. */
   resumed: boolean
   node: string
+  /** Of the node, when it attached; 0 where it was not told. */
+  nodeIncarnation: number
   user: string
   address: string
   protocol: 3 | 4 | 5
@@ -51,6 +53,7 @@ export function encodeSession(session: Session): Buffer {
   writer.varint(session.filters)
   writer.varint(session.filtersMax)
   writer.varint(session.attachment)
+  writer.varint(session.nodeIncarnation)
   return writer.finish()
 }
 
@@ -71,6 +74,8 @@ export function decodeSession(bytes: Uint8Array): Session {
     filters: reading.varint(),
     filtersMax: reading.varint(),
     attachment: reading.varint(),
+    // Earlier versions did not know it.
+    nodeIncarnation: reading.left > 0 ? reading.varint() : 0,
   }
 }
 

@@ -18,6 +18,7 @@ import { asBuffer, damaged } from './wire.ts'
  *                                                      | 0x05 sequence u64 BE             -> entry that a member gave back
  *     start of the range     | 0x00 | 0x00                                                -> head of the time index
  *                            | 0x00 | 0x01 due ms u64 BE | what u8 | number u64 BE | tenant 0x00 inbox 0x00 -> (empty)
+ *                            | 0x00 | 0x02 node                                           -> what a node may have here
  *
  * All keys of an inbox begin alike, and a range begins with an inbox ({@link inboxStart}): a split never falls into one.
  * The time index stands before a range's first inbox, because it must lie in the range and be ordered by time: see
@@ -41,6 +42,7 @@ export const PART_RETURNED = 0x05
 
 const TIMER_HEAD = 0x00
 const TIMER_ENTRY = 0x01
+const NODE = 0x02
 
 /** No key of this length or less is one of ours: the empty start of the first range. */
 const NO_BYTES = Buffer.alloc(0)
@@ -191,6 +193,22 @@ export function readTimer(key: Uint8Array, timersStart: Uint8Array): Timer {
   const kind = TIMERS[bytes[at + 8] ?? 255]
   if (kind === undefined) throw damaged('a key of the time index is not one')
   return { dueMs: readU64(bytes, at), kind, number: readU64(bytes, at + 9), start: bytes.subarray(at + 17) }
+}
+
+/** The first key after a range's own records: its time index and its nodes. */
+export function ownEnd(rangeStart: Uint8Array | undefined): Buffer {
+  return Buffer.from([...(rangeStart ?? NO_BYTES), KIND_INDEX + 1])
+}
+
+// --- nodes
+
+/** Start of the records of all nodes: see `nodes.ts`. */
+export function nodesStart(rangeStart: Uint8Array | undefined): Buffer {
+  return Buffer.from([...(rangeStart ?? NO_BYTES), KIND_INDEX, NODE])
+}
+
+export function nodeKey(rangeStart: Uint8Array | undefined, node: string): Buffer {
+  return textKey(nodesStart(rangeStart), node)
 }
 
 // --- groups

@@ -10,6 +10,7 @@ import type {
   Response,
 } from './command.ts'
 import type { Box, Draft } from './draft.ts'
+import { admit, isFenced } from './nodes.ts'
 import { decodeSubscription, newTally, type Session, sessionEndMs, toTallyLimits } from './records.ts'
 import { after, PART_FILTER, partStart, partsBounds, textOf } from './schema.ts'
 import { arm, disarm, isHere, nextIncarnation } from './timers.ts'
@@ -26,10 +27,17 @@ export function lookaheadOf(messagesMax: number, credit: number): number {
   return Math.max(1, Math.min(credit * 2, 8_192, Math.floor(messagesMax / 4)))
 }
 
-export function attach(draft: Draft, command: AttachCommand): AttachedAnswer {
+export function attach(draft: Draft, command: AttachCommand): AttachedAnswer | 'fenced' | 'held' {
+  if (!admit(draft, command.node, command.nodeIncarnation)) return 'fenced'
   const box = draft.box(command.key)
   const before = box.session.get()
   if (before?.connection === command.connection) return answer(draft, box, before, null, null)
+  if (before?.attached && isElsewhere(draft, before, command)) {
+    // Its connection hears of it, where it still can.
+    const { incarnation } = before
+    draft.effects.push({ type: 'attached', name: box.name, incarnation, connection: command.connection })
+    return 'held'
+  }
   const previous = before?.attached ? { connection: before.connection, node: before.node } : null
   let ended: AttachedAnswer['ended'] = null
   let session: Session
@@ -48,6 +56,11 @@ export function attach(draft: Draft, command: AttachCommand): AttachedAnswer {
     connection: command.connection,
   })
   return answer(draft, box, session, ended, previous)
+}
+
+/** A node that may still act on the session has it: it gives it up, or is fenced, before another one gets it. */
+function isElsewhere(draft: Draft, { node, nodeIncarnation }: Session, by: AttachCommand): boolean {
+  return node !== by.node && !isFenced(draft, node, nodeIncarnation)
 }
 
 /** By the entry's time: an elapsed session is not resumed, whether or not its timer has fired. */
@@ -86,6 +99,7 @@ function create(draft: Draft, box: Box, command: AttachCommand): Session {
     attachment: 0,
     resumed: false,
     node: '',
+    nodeIncarnation: 0,
     user: '',
     address: '',
     protocol: 5,
@@ -102,6 +116,7 @@ function setOwner(draft: Draft, box: Box, session: Session, command: AttachComma
   session.attached = true
   session.attachment++
   session.node = command.node
+  session.nodeIncarnation = command.nodeIncarnation
   session.user = command.user
   session.address = command.address
   session.protocol = command.protocol
@@ -142,17 +157,28 @@ export function detach(draft: Draft, command: DetachCommand): Response {
   const box = draft.box(command.key)
   const session = box.session.get()
   // Gone, or detached by an earlier try: done already.
-  if (session === null || session.incarnation !== command.incarnation) return session === null ? 'done' : 'conflict'
+  if (session === null) return 'done'
+  if (command.incarnation !== 0 && session.incarnation !== command.incarnation) return 'conflict'
   if (session.connection !== command.connection) return 'conflict'
-  if (!session.attached) return 'done'
-  release(draft, box, session, command.sentUpTo)
-  if (command.expirySeconds !== null) session.expirySeconds = command.expirySeconds
+  if (session.attached) letGo(draft, box, session, command)
+  return 'done'
+}
+
+/** The connection is gone. */
+export function letGo(
+  draft: Draft,
+  box: Box,
+  session: Session,
+  how: Pick<DetachCommand, 'expirySeconds' | 'discardWill' | 'sentUpTo'>,
+): void {
+  release(draft, box, session, how.sentUpTo)
+  draft.effects.push({ type: 'freed', name: box.name })
+  if (how.expirySeconds !== null) session.expirySeconds = how.expirySeconds
   const { expirySeconds, incarnation } = session
-  const moment = command.discardWill ? 'disconnected' : 'lost'
+  const moment = how.discardWill ? 'disconnected' : 'lost'
   settleWill(draft, box, incarnation, { moment, expirySeconds, cleanStart: false })
   if (expirySeconds === 0) endSession(draft, box, session, 'expired', subscriptionsOf(draft, box, session))
   else armExpiry(draft, box, session)
-  return 'done'
 }
 
 function release(draft: Draft, box: Box, session: Session, sentUpTo: number): void {

@@ -12,16 +12,20 @@ import type { Bounds, Write } from '../../kv/engine/engine.ts'
 import type { Reader } from '../../kv/range/coprocessor.ts'
 import type { Command } from './command.ts'
 import type { Draft } from './draft.ts'
-import { decodeSession, decodeWill, open, sessionEndMs } from './records.ts'
+import { decodeGroup } from './group-record.ts'
+import { decodeHead, encodeHead, type IndexHead, readHead, writeHead } from './index-head.ts'
+import { mergeNodes, note } from './nodes.ts'
+import { decodeSession, decodeWill, sessionEndMs } from './records.ts'
 import {
   after,
   KIND_FIRING,
+  KIND_GROUP,
   KIND_INDEX,
   KIND_SESSION,
   KIND_WILL,
+  ownEnd,
   readTimer,
   readU64,
-  startOf,
   type Timer,
   timerHeadKey,
   timerKey,
@@ -29,20 +33,12 @@ import {
   withKind,
 } from './schema.ts'
 import { walk } from './walk.ts'
-import { asBuffer, Writer } from './wire.ts'
+import { asBuffer } from './wire.ts'
 
 /** Inboxes that one command adds to the index. */
 const INDEX_SLICE = 256
 
 const NO_KEY = Buffer.alloc(0)
-
-/** The record at {@link timerHeadKey}. */
-export interface IndexHead {
-  /** Highest incarnation given out in this range. */
-  incarnation: number
-  /** All inboxes below are in the index; null = all of the range. */
-  covered: Uint8Array | null
-}
 
 export function arm(draft: Draft, timer: Timer): void {
   draft.put(timerKey(draft.context.boundary.start, timer), NO_KEY)
@@ -89,23 +85,31 @@ export function mergeIndexes(reader: Reader, { start }: Bounds, right: Bounds): 
     const bytes = reader.get(timerHeadKey(each))
     return bytes === undefined ? null : decodeHead(bytes)
   })
-  if (!own && !other) return []
+  const nodes = mergeNodes(reader, start, right.start)
+  if (!own && !other && nodes.writes.length === 0) return []
   const from = right.start ?? NO_KEY
   const known = own ? (own.covered ?? from) : NO_KEY
   const covered = compareBytes(known, from) < 0 ? known : from
-  const head = { incarnation: Math.max(own?.incarnation ?? 0, other?.incarnation ?? 0), covered }
-  const index = withKind(Buffer.from(from), KIND_INDEX)
+  const sweeping = (own?.sweeping ?? false) || nodes.sweeping
+  const head = { incarnation: Math.max(own?.incarnation ?? 0, other?.incarnation ?? 0), covered, sweeping }
   return [
-    { type: 'deleteRange', start: index, end: after(index) },
+    { type: 'deleteRange', start: withKind(Buffer.from(from), KIND_INDEX), end: ownEnd(right.start) },
+    ...nodes.writes,
     { type: 'put', key: timerHeadKey(start), value: encodeHead(head) },
   ]
 }
 
 function armAll(draft: Draft, start: Buffer): void {
-  const session = draft.get(withKind(start, KIND_SESSION))
-  if (session !== undefined) {
-    const dueMs = sessionEndMs(decodeSession(session))
+  const stored = draft.get(withKind(start, KIND_SESSION))
+  if (stored !== undefined) {
+    const session = decodeSession(stored)
+    const dueMs = sessionEndMs(session)
     if (dueMs !== Number.POSITIVE_INFINITY) arm(draft, { dueMs, kind: 'expiry', number: 0, start })
+    if (session.attached) note(draft, session.node, session.nodeIncarnation)
+  }
+  const group = draft.get(withKind(start, KIND_GROUP))
+  for (const member of group === undefined ? [] : decodeGroup(group).members) {
+    if (member.connection !== '') note(draft, member.node, member.nodeIncarnation)
   }
   const will = draft.get(withKind(start, KIND_WILL))
   const willDueMs = will === undefined ? 0 : decodeWill(will).dueMs
@@ -124,6 +128,7 @@ export function dueCommands(reader: Reader, nowMs: number, limit: number, bounda
   const commands: Command[] = []
   if (index.head === null || index.head.covered !== null) commands.push({ type: 'index', key: index.rangeStart })
   if (index.head === null) return commands
+  if (index.head.sweeping) commands.push({ type: 'sweep', key: index.rangeStart })
   const prefix = timersStart(index.rangeStart)
   const cursor = reader.cursor(timerBounds(prefix))
   try {
@@ -141,7 +146,7 @@ export function dueCommands(reader: Reader, nowMs: number, limit: number, bounda
 export function nextDue(reader: Reader, boundary: Bounds): number | null {
   const index = findIndex(reader, boundary)
   if (index === null) return null
-  if (index.head === null || index.head.covered !== null) return 0
+  if (index.head === null || index.head.covered !== null || index.head.sweeping) return 0
   const prefix = timersStart(index.rangeStart)
   const cursor = reader.cursor(timerBounds(prefix))
   try {
@@ -158,7 +163,7 @@ function findIndex(reader: Reader, { start }: Bounds): { rangeStart: Uint8Array;
   if (known !== undefined) return { rangeStart: start ?? NO_KEY, head: decodeHead(known) }
   const cursor = reader.cursor()
   try {
-    return cursor.next() ? { rangeStart: Buffer.from(startOf(cursor.key)!), head: null } : null
+    return cursor.next() ? { rangeStart: start ?? NO_KEY, head: null } : null
   } finally {
     cursor.close()
   }
@@ -166,30 +171,4 @@ function findIndex(reader: Reader, { start }: Bounds): { rangeStart: Uint8Array;
 
 function timerBounds(prefix: Uint8Array): Bounds {
   return { start: prefix, end: after(prefix) }
-}
-
-function readHead(draft: Draft): IndexHead {
-  const bytes = draft.get(timerHeadKey(draft.context.boundary.start))
-  return bytes === undefined ? { incarnation: 0, covered: NO_KEY } : decodeHead(bytes)
-}
-
-function writeHead(draft: Draft, head: IndexHead): void {
-  draft.put(timerHeadKey(draft.context.boundary.start), encodeHead(head))
-}
-
-function encodeHead(head: IndexHead): Uint8Array {
-  const writer = new Writer(64)
-  writer.u8(1)
-  writer.varint(head.incarnation)
-  writer.u8(head.covered === null ? 1 : 0)
-  writer.bytes(head.covered ?? NO_KEY)
-  return writer.finish()
-}
-
-export function decodeHead(bytes: Uint8Array): IndexHead {
-  const reading = open(bytes)
-  const incarnation = reading.varint()
-  const complete = reading.u8() === 1
-  const covered = reading.bytes()
-  return { incarnation, covered: complete ? null : Buffer.from(covered) }
 }

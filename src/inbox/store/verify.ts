@@ -6,6 +6,8 @@ import { attempt, demand, type VerifyReport, visitRecords } from '../../kv/range
 import type { InboxKey, InboxSubscription } from '../contract.ts'
 import { decodeEntry, isReleased } from './entry.ts'
 import { decodeGroup, type Group } from './group-record.ts'
+import { decodeHead } from './index-head.ts'
+import { decodeNode } from './nodes.ts'
 import {
   decodeMarks,
   decodeNumbers,
@@ -28,6 +30,7 @@ import {
   KIND_SESSION,
   KIND_TALLY,
   KIND_WILL,
+  nodesStart,
   PART_ASSIGNED,
   PART_ENTRY,
   PART_FILTER,
@@ -46,7 +49,6 @@ import {
   timersStart,
   withKind,
 } from './schema.ts'
-import { decodeHead } from './timers.ts'
 import { asBuffer } from './wire.ts'
 
 /** Told of every subscription that is not pending: its route must be there. */
@@ -155,6 +157,12 @@ class Verifier {
     const { start } = this.#boundary
     if (compareBytes(key, timerHeadKey(start)) === 0) {
       this.#covered = decodeHead(value).covered
+      return
+    }
+    const nodes = nodesStart(start)
+    if (key.subarray(0, nodes.length).equals(nodes)) {
+      demand(key.length > nodes.length, 'A record of a node names none')
+      decodeNode(value)
       return
     }
     const prefix = timersStart(start)

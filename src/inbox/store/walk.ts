@@ -1,6 +1,6 @@
 import type { Bounds } from '../../kv/engine/engine.ts'
 import type { Reader } from '../../kv/range/coprocessor.ts'
-import { after, inboxEnd, startOf, timersStart } from './schema.ts'
+import { inboxEnd, ownEnd, startOf } from './schema.ts'
 
 /**
  * Goes from inbox to inbox by seeking: what is in their queues is not read. Returns the inbox at which `visit` gave
@@ -12,7 +12,7 @@ export function walk(reader: Reader, bounds: Bounds, visit: (start: Buffer) => b
     for (let found = cursor.next(); found; ) {
       const start = startOf(cursor.key)
       if (start === null) {
-        found = cursor.seek(after(timersStart(undefined))) // the first range's time index
+        found = cursor.seek(ownEnd(undefined)) // the first range's own records
         continue
       }
       const own = Buffer.from(start)

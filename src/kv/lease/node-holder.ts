@@ -113,6 +113,15 @@ export class NodeHolder {
     return next === Number.POSITIVE_INFINITY ? null : next
   }
 
+  /** The first connections are to be closed then, if no lease comes; Infinity = none are open. */
+  endsMs(): number {
+    let first = Number.POSITIVE_INFINITY
+    for (const held of this.#ranges.values()) {
+      if (held.open) first = Math.min(first, held.untilMs - this.#options.closeMs)
+    }
+    return first
+  }
+
   /** What to close in consequence; then {@link state} says whether a new incarnation is needed. */
   answered(range: string, answer: Answer, nowMs: number): string[] {
     const held = this.#ranges.get(range)

@@ -173,7 +173,8 @@ export class NodeLeader {
     const node = this.#nodes.get(host)
     if (node?.incarnation === incarnation) return
     if (node?.attached) this.#replaced.push({ host, incarnation: node.incarnation })
-    const untilMs = Number.NEGATIVE_INFINITY
+    // It may have a lease of an older leader.
+    const untilMs = this.#electedMs + this.#options.leaseMs
     this.#nodes.set(host, { incarnation, attached: false, untilMs, fencing: false })
   }
 }

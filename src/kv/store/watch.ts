@@ -1,6 +1,6 @@
 import type { BrokerError } from '../../base/errors.ts'
 import type { Entry } from '../raft/index.ts'
-import type { RangeDescriptor } from '../range/coprocessor.ts'
+import type { RangeDescriptor, Reader } from '../range/coprocessor.ts'
 import type { MergeState } from '../range/merge.ts'
 import type { Group } from './group.ts'
 
@@ -11,6 +11,10 @@ export interface WatchedReplica {
   readonly range: {
     /** As shown. */
     readonly descriptor: RangeDescriptor
+    /** As applied. */
+    readonly latest: RangeDescriptor
+    readonly halted: string | null
+    readonly reader: Reader
     readonly merge: MergeState
     readonly applied: { readonly index: number }
   }

@@ -1,6 +1,6 @@
 import type { InboxId } from '../../base/ids.ts'
 import { type Message, NO_EXPIRY } from '../../base/message.ts'
-import type { Attached, AttachRequest, InboxLimits, InboxSubscription, Will } from '../../inbox/index.ts'
+import type { Attached, AttachRequest, InboxKey, InboxLimits, InboxSubscription, Will } from '../../inbox/index.ts'
 import type { TenantSettings } from '../../plugin/index.ts'
 import { type Connect, REASON } from '../codec/index.ts'
 import type { ClusterClients } from '../registry/index.ts'
@@ -20,6 +20,11 @@ export interface AttachRefusal {
   reason: string
   serverReference?: string
 }
+
+/** A node that has just started, or a range whose leader is new, takes a moment. */
+const READY_MS = 4_000
+/** Whether a client without expiry and will has a session nevertheless: without an answer it has none. */
+const HEAD_MS = 1_500
 
 /** Nobody is there any more to be told: the session stays with whoever came later. */
 const GONE: AttachRefusal = { reasonCode: REASON.UNSPECIFIED_ERROR, reason: 'The client left' }
@@ -47,6 +52,9 @@ export async function attach(
   try {
     const denial = await judge(front, connection, agreement, connect)
     if (denial !== null) return denial
+    const key = { tenant: connection.tenant, inbox: agreement.clientId as InboxId }
+    // Sooner than anything else that waits for other nodes: where they are out of reach, it is refused at once.
+    if (isKept(agreement, connect)) await front.inbox.ready(key, READY_MS)
     if (connection.session.state === 'closed') return GONE
     // Counted and claimed in one go: of many that come at once no more get in than may.
     const refusal = front.refuses(connection.tenant, agreement.clientId)
@@ -111,7 +119,7 @@ async function attachSession(
   connect: Connect,
 ): Promise<AttachOutcome | AttachRefusal> {
   const key = { tenant: connection.tenant, inbox: agreement.clientId as InboxId }
-  const needed = agreement.expirySeconds > 0 || connect.will !== null || (await front.inbox.head(key)) !== null
+  const needed = isKept(agreement, connect) || (await hasSession(front, key))
   if (connection.session.state === 'closed') return GONE
   if (!needed) return { owner: null, persistent: false, sessionPresent: false, subscriptions: [] }
   const { identity, settings } = connection.session
@@ -124,6 +132,7 @@ async function attachSession(
     will: connect.will === null ? null : toWill(front, agreement, connect.will),
     client: { user: identity!.user, address: connection.control.info.remoteAddress, protocol: agreement.version },
     limits: toLimits(settings!),
+    lost: () => connection.control.leaseLost(),
   }
   const attached: Attached = await front.inbox.attach(request)
   if (attached.ended !== null) {
@@ -134,6 +143,21 @@ async function attachSession(
     persistent: agreement.expirySeconds > 0 || attached.sessionPresent,
     sessionPresent: attached.sessionPresent,
     subscriptions: attached.subscriptions,
+  }
+}
+
+/** The inbox service is to know of it. */
+function isKept({ expirySeconds }: Agreement, { will }: Connect): boolean {
+  return expirySeconds > 0 || will !== null
+}
+
+/** One that cannot be read now is taken away later: its client went on without it. */
+async function hasSession(front: FrontEnd, key: InboxKey): Promise<boolean> {
+  try {
+    return (await front.inbox.head(key, HEAD_MS)) !== null
+  } catch {
+    front.leftovers.note(key)
+    return false
   }
 }
 

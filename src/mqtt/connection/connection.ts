@@ -182,7 +182,11 @@ export class Connection implements Subscriber {
 
   #onData(chunk: Buffer): void {
     this.front.counters.bytesReceived += chunk.length
-    this.session.heardAtMs = this.front.clock.monotonic()
+    const nowMs = this.front.clock.monotonic()
+    this.session.heardAtMs = nowMs
+    const { lease } = this.front.inbox
+    // This process may have stood still: whoever must not act any more is closed first.
+    if (nowMs >= lease.untilMs) lease.look(nowMs)
     if (!this.#spoken && !this.#mayBeConnect(chunk)) return
     this.#reader.push(chunk)
     if (this.#blocks > 0) return this.#reader.retain()

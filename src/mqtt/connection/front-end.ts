@@ -12,6 +12,7 @@ import type { Router } from '../routing/router.ts'
 import type { AttachRefusal } from './attach.ts'
 import type { Counters } from './counters.ts'
 import type { FlushQueue } from './flush-queue.ts'
+import type { Leftovers } from './leftovers.ts'
 import type { RefusalLog } from './refusal-log.ts'
 import type { Registry } from './registry.ts'
 import type { SessionRoutes } from './session-routes.ts'
@@ -25,6 +26,7 @@ export interface FrontEnd {
   inbox: Inbox
   retain: Retain
   routes: SessionRoutes
+  leftovers: Leftovers
   registry: Registry
   /** Connections of the other nodes; left out where this one is alone. */
   clients?: ClusterClients

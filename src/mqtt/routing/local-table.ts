@@ -2,6 +2,17 @@ import type { TenantId } from '../../base/ids.ts'
 import type { Dist, RouteChange, SubscriptionOptions } from '../../dist/index.ts'
 import { type LocalTarget, type Subscriber, toTarget } from './subscriber.ts'
 
+/**
+ * The lowest number of a route that an incarnation of this node makes: the routes of each incarnation are above all those
+ * of the ones before, whatever the clock does. Earlier versions numbered them by hybrid timestamps, which are lower.
+ */
+export function firstRouteOf(nodeIncarnation: number): number {
+  return 2 ** 51 + nodeIncarnation * 2 ** 32
+}
+
+/** Routes made again at a time. */
+const RENEW_SLICE = 1_000
+
 export type RouteDone = (error: Error | null) => void
 
 /** One shared group's members on this node. */
@@ -35,7 +46,7 @@ export class LocalTable {
   readonly #owed = new Map<string, NodeRouteName>()
   subscriptions = 0
 
-  /** @param firstIncarnation greater than any this node used before: a hybrid timestamp */
+  /** @param firstIncarnation greater than any this node used before: see {@link firstRouteOf} */
   constructor(dist: Dist, node: string, firstIncarnation: number) {
     this.#dist = dist
     this.#node = node
@@ -108,6 +119,40 @@ export class LocalTable {
     if (count === 0) table.groups.delete(name)
     this.#leave({ ...key, kind: 'group', count })
     if (table.filters.size === 0 && table.groups.size === 0) this.#tenants.delete(key.tenant)
+  }
+
+  /** Makes all routes again, with incarnations from `first` on; rejects where one could not be made. */
+  async renew(first: number): Promise<void> {
+    this.#incarnation = Math.max(this.#incarnation, first)
+    const again: ((done: RouteDone) => void)[] = []
+    for (const [tenant, table] of this.#tenants) {
+      for (const [filter, known] of table.filters) {
+        again.push((done) => {
+          if (this.#tenants.get(tenant)?.filters.get(filter) !== known) return done(null)
+          known.route.begin()
+          known.route.wait(done, (finished) => this.#change('add', { tenant, filter, kind: 'node' }, finished))
+        })
+      }
+      for (const [name, known] of table.groups) {
+        again.push((done) => {
+          if (this.#tenants.get(tenant)?.groups.get(name) !== known) return done(null)
+          const what = { ...nameOfGroup(tenant, name), kind: 'group' as const, count: known.members.length }
+          known.route.begin()
+          known.route.wait(done, (finished) => this.#change('add', what, finished))
+        })
+      }
+    }
+    for (let i = 0; i < again.length; i += RENEW_SLICE) {
+      const slice = again.slice(i, i + RENEW_SLICE)
+      await Promise.all(
+        slice.map(
+          (each) =>
+            new Promise<void>((resolve, reject) => {
+              each((error) => (error === null ? resolve() : reject(error)))
+            }),
+        ),
+      )
+    }
   }
 
   #table(tenant: TenantId): TenantTable {
@@ -207,6 +252,12 @@ class NodeRoute {
 
 function groupKey(group: string, filter: string, ordered: boolean): string {
   return `${ordered ? 'o' : 's'}/${group}/${filter}`
+}
+
+/** The reverse: group names hold no `/`. */
+function nameOfGroup(tenant: TenantId, key: string): GroupName {
+  const cut = key.indexOf('/', 2)
+  return { tenant, ordered: key[0] === 'o', group: key.slice(2, cut), filter: key.slice(cut + 1) }
 }
 
 function routeName(what: NodeRouteName): string {

@@ -58,6 +58,8 @@ export class Session {
   /** When the next tick is due, on the clock of `nowMs`; Infinity = never. */
   get deadlineMs(): number {
     if (this.state === 'closed') return Number.POSITIVE_INFINITY
+    // What it waits for then is ours.
+    if (this.state === 'attaching') return Number.POSITIVE_INFINITY
     if (this.state !== 'open') return this.#connectDeadlineMs
     return this.heardAtMs + keepAliveTimeoutMs(this.agreement!.keepAliveSeconds)
   }

@@ -3,6 +3,7 @@ import type { ApiOptions } from '../../api/index.ts'
 import type { Clock, Random } from '../../base/clock.ts'
 import type { HealthReason } from '../../base/health.ts'
 import type { HostId } from '../../base/ids.ts'
+import type { Logger } from '../../base/logging.ts'
 import type { MetricSource } from '../../base/metrics.ts'
 import { Overlay } from '../../cluster/overlay/index.ts'
 import { UnderlayHost, type UnderlayNotice } from '../../cluster/underlay/index.ts'
@@ -133,6 +134,15 @@ export class ClusterNode {
 
   get peers(): Peers {
     return this.#rpc.peers
+  }
+
+  /** A log in which hosts have the names of their nodes. */
+  naming(log: Logger): Logger {
+    const { underlay } = this
+    return namingLog(log, (host) => {
+      const record = host === underlay.self.id ? underlay.self : underlay.member(host as HostId)
+      return record === null ? null : identityOf(record).name
+    })
   }
 
   /** Figures. */

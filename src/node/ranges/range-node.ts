@@ -1,9 +1,11 @@
 import type { Clock, Random } from '../../base/clock.ts'
 import type { HealthReason } from '../../base/health.ts'
+import type { HostId } from '../../base/ids.ts'
 import type { Logger } from '../../base/logging.ts'
 import type { MetricSink, MetricSource } from '../../base/metrics.ts'
 import type { Overlay } from '../../cluster/overlay/index.ts'
 import type { HostRecord, UnderlayHost, UnderlayPort } from '../../cluster/underlay/index.ts'
+import type { LeasePorts } from '../../inbox/index.ts'
 import type { Rules } from '../../kv/balance/index.ts'
 import type { RangeClient } from '../../kv/client/client.ts'
 import type { Engine } from '../../kv/engine/engine.ts'
@@ -156,6 +158,17 @@ export class RangeNode implements MetricSource {
   led(service: ServiceName): RangeDescriptor[] {
     const led = this.store.ranges().filter(({ leads, descriptor }) => leads && descriptor.service === service)
     return led.map(({ descriptor }) => descriptor)
+  }
+
+  /** Of node leases, for a service. */
+  leasePorts(service: ServiceName): LeasePorts {
+    const { underlay } = this.#options.cluster
+    return {
+      landscape: () => this.tidings.landscape(service),
+      send: (store, range, message) => this.leaseLinks.send(store as HostId, 'node', range, message),
+      attach: (receiver) => this.leaseLinks.attach('node', receiver),
+      lonely: () => underlay.cluster?.lonely === true,
+    }
   }
 
   get replication(): Replication {

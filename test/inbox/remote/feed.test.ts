@@ -45,6 +45,7 @@ class Apart {
         return counted
       },
       ...{ clock: this.store.clock, defer: (callback) => void setImmediate(callback), log: silentLogger, node: 'n2' },
+      incarnations: { next: () => 1 },
       others: { peers: this.links.node('n2').peers, led: () => [] },
     })
   }
@@ -73,6 +74,11 @@ class Apart {
   async insertAll(owner: Owner, payloads: readonly string[]): Promise<void> {
     await Promise.all(payloads.map((payload) => this.store.insert(payload, [owner])))
     await this.settle()
+  }
+
+  /** The connection has closed. */
+  giveUp(owner: Owner): Promise<void> {
+    return this.front.detach({ owner, expirySeconds: null, discardWill: true, sentUpTo: 0 })
   }
 
   async settle(): Promise<void> {
@@ -205,9 +211,11 @@ test('a node that takes nothing more is told afterwards what it has to ask for',
 
 test('the session ends for a feed elsewhere as for one here', async () => {
   const taken = await apart.session('c')
-  await apart.store.attach('c')
+  const taking = apart.store.attach('c')
   await apart.settle()
   expect(taken.client.lostBy).toBe('taken-over')
+  await apart.giveUp(taken.owner)
+  expect((await taking).sessionPresent).toBe(true)
   const removed = await apart.session('d')
   await apart.store.inbox.remove({ tenant: TENANT, inbox: 'd' as InboxId })
   await apart.settle()
@@ -280,17 +288,19 @@ test('QoS 0 follows a session that has moved, and what finds it nowhere is count
   await apart.settle()
   client.feed.close()
   // For a moment the publisher's node still thinks that it is there.
-  const back = await apart.store.owner('c')
+  const [back] = await Promise.all([apart.store.owner('c'), apart.giveUp(owner)])
   const home = apart.store.open(back)
   await apart.settle()
   expect(await apart.store.insert('b', [back], 0)).toEqual(['ok'])
   const away = await apart.session('d')
   await apart.store.insert('x', [away.owner], 0)
   await apart.settle()
-  await apart.front.detach({ owner: away.owner, expirySeconds: null, discardWill: true, sentUpTo: 0 })
+  await apart.giveUp(away.owner)
   const told: string[] = []
   apart.front.start({
     publishWill: () => Promise.resolve(),
+    nodeGone: () => Promise.resolve(),
+    renewed: () => Promise.resolve(),
     sessionEnded: () => {},
     dropped: (key: InboxKey, reason: string, count: number) => told.push(`${key.inbox} ${reason} ${count}`),
   })

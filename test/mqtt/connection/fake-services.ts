@@ -82,6 +82,9 @@ export class FakeInbox implements Inbox {
   /** For each target; overrides {@link insertResult}. */
   insertResults: InsertResult[] | null = null
   attachError: Error | null = null
+  leaseError: Error | null = null
+  headError: Error | null = null
+  readonly lease = { untilMs: Number.POSITIVE_INFINITY, look: (_nowMs: number) => {} }
   /** A session ended with its connection: its routes go. */
   ended: (key: InboxKey, incarnation: number, subscriptions: readonly InboxSubscription[]) => void = () => {}
   #incarnation = 0
@@ -89,6 +92,7 @@ export class FakeInbox implements Inbox {
 
   async head({ tenant, inbox }: InboxKey): Promise<InboxHead | null> {
     await this.heads.pass()
+    if (this.headError !== null) throw this.headError
     const session = this.sessions.get(`${tenant}/${inbox}`)
     return session === undefined ? null : ({ tenant, inbox, incarnation: session.incarnation } as InboxHead)
   }
@@ -204,10 +208,18 @@ export class FakeInbox implements Inbox {
 
   start(): void {}
 
+  /** Nobody waits for a lease; where there is none, nobody gets in. */
+  async ready(): Promise<void> {
+    if (this.leaseError !== null) throw this.leaseError
+  }
+
+  async leave(): Promise<void> {}
+
   stats() {
     return {
       ...{ sessions: 0, attached: 0, queuedMessages: 0, queuedBytes: 0, inserts: 0, drops: 0, willsFired: 0 },
       ...{ watching: 0, watched: 0, pushed: 0, malformed: 0 },
+      ...{ leasesHeld: 0, leaseClosed: 0, selfFenced: 0, fences: 0, fencedSessions: 0 },
     }
   }
 
