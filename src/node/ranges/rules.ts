@@ -25,9 +25,8 @@ export function rulesFromTexts(replication: Replication | null, texts: readonly 
   const own: RuleText[] = [
     // Every node reads the cluster's own records from memory.
     ['services.cluster.learnersOn', ROLES.join()],
+    // Messages are matched where they come in. A session's queue is pushed to it from wherever its range is led.
     ['services.dist.learnersOn', MATCHING],
-    // A session's queue is pushed from the replica on the node that has its connection.
-    ['services.inbox.learnersOn', 'mqtt'],
   ]
   const rules = rulesFrom([...configured, ...own, ...texts])
   checkRules(rules)

@@ -31,14 +31,17 @@ interface ReplicaInfo {
 
 interface RangeInfo {
   id: string
-  leader: object | null
+  leader: { node: string } | null
   replicas: ReplicaInfo[]
+}
+
+async function ranges(node: NodeProcess): Promise<RangeInfo[]> {
+  return ((await node.get('/api/v1/ranges')) as { ranges: RangeInfo[] }).ranges
 }
 
 /** The nodes with a voter of each range, as `node` shows them. */
 async function voters(node: NodeProcess): Promise<string[]> {
-  const { ranges } = (await node.get('/api/v1/ranges')) as { ranges: RangeInfo[] }
-  return ranges.map(({ id, leader, replicas }) => {
+  return (await ranges(node)).map(({ id, leader, replicas }) => {
     const names = replicas.filter(({ kind }) => kind === 'voter').map((replica) => replica.node)
     return `${id}${leader === null ? '?' : ''} ${names.sort().join()}`
   })
@@ -72,6 +75,12 @@ test('two nodes with clients before three with ranges are one broker', async () 
     const [a, b] = fronts as [NodeProcess, NodeProcess]
     for (const store of stores) expect(store.output).not.toMatch(/\(tcp\)/)
 
+    // They follow subscriptions, and no queues.
+    for (const front of fronts) {
+      expect(await front.metric('flockmq_range_voters', '"dist-1"')).toBe(3)
+      expect(await front.metric('flockmq_range_voters', '"inbox-1"')).toBe(0)
+    }
+
     // Live subscribers and persistent ones, here and there, all three qualities.
     const live = await connect(b, { clientId: 'live' })
     await live.mqtt.subscribeAsync('t/#', { qos: 2 })
@@ -86,22 +95,25 @@ test('two nodes with clients before three with ranges are one broker', async () 
     for (let n = 0; n < 30; n++) await publisher.mqtt.publishAsync(`t/${n % 3}`, String(n), { qos: (n % 3) as 0 })
     const all = (qos: number) => Array.from({ length: 30 }, (_, n) => n).filter((n) => n % 3 === qos)
     const came = (got: readonly string[], qos: number | 'away') => got.filter((each) => each.startsWith(`t/${qos} `))
-    await eventually(async () => [1, 2].every((qos) => came(held.got, qos).length >= 10), 'what is stored')
+    await eventually(async () => [0, 1, 2].every((qos) => came(held.got, qos).length >= 10), 'what is persistent')
     await eventually(async () => live.got.filter((each) => !each.includes('probe')).length >= 30, 'what is live')
     for (const qos of [0, 1, 2]) expect(came(live.got, qos)).toEqual(all(qos).map((n) => `t/${qos} ${n}`))
-    for (const qos of [1, 2]) expect(came(held.got, qos)).toEqual(all(qos).map((n) => `t/${qos} ${n}`))
+    expect(await b.metric('flockmq_inbox_feeds_watching')).toBe(1)
+    for (const qos of [0, 1, 2]) expect(came(held.got, qos)).toEqual(all(qos).map((n) => `t/${qos} ${n}`))
 
-    // The session goes on at the other one, while one of three stores is gone.
+    // The session goes on at the other one, and when the node is gone that its queue comes from.
     await held.mqtt.endAsync()
     await publisher.mqtt.publishAsync('t/away', '1', { qos: 1 })
-    await stores[0]!.kill()
-    await publisher.mqtt.publishAsync('t/away', '2', { qos: 1 })
     const back = await connect(a, { clientId: 'held', clean: false })
-    await publisher.mqtt.publishAsync('t/away', '3', { qos: 1 })
-    await eventually(async () => came(back.got, 'away').length >= 3, 'all that was sent meanwhile')
+    await eventually(async () => came(back.got, 'away').length > 0, 'what was sent meanwhile')
+    const inboxes = (await ranges(a)).find(({ id }) => id === 'inbox-1')!
+    const leader = stores.find(({ name }) => name === inboxes.leader?.node)!
+    await leader.kill()
+    for (const payload of ['2', '3']) await publisher.mqtt.publishAsync('t/away', payload, { qos: 1 })
+    await eventually(async () => came(back.got, 'away').length >= 3, 'what is sent from then on')
     expect(came(back.got, 'away')).toEqual(['t/away 1', 't/away 2', 't/away 3'])
     await publisher.mqtt.publishAsync('kept/x', 'k', { qos: 1, retain: true })
-    await stores[0]!.start()
+    await leader.start()
     await fleet.whole()
     const late = await connect(b, { clientId: 'late' })
     await late.mqtt.subscribeAsync('kept/#', { qos: 1 })

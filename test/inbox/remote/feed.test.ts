@@ -181,8 +181,10 @@ test('a link that breaks costs nothing: what came meanwhile is asked for', async
   await apart.pass(1_000)
   expect(client.seen).toEqual(numbers(6))
   expect(apart.watches()).toBe(1)
+  const { pushed } = apart.store.inbox.stats()
   await apart.insertAll(owner, numbers(3, 6))
   expect(client.seen).toEqual(numbers(9))
+  expect(apart.store.inbox.stats().pushed - pushed).toBe(3)
 })
 
 test('who leads no more says so; who leads next is found', async () => {
