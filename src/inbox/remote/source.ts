@@ -272,9 +272,12 @@ class Stream {
     switch (effect.type) {
       case 'grown': {
         const { sequence } = effect.entry
-        if (sequence <= upTo) writer.grown(name, effect.entry)
-        else this.#tails.set(name, sequence)
-        return sequence <= upTo
+        if (sequence > upTo) {
+          this.#tails.set(name, sequence)
+          return false
+        }
+        writer.grown(name, effect.entry)
+        return true
       }
       case 'assigned':
         writer.assigned(name, effect.member, effect.connection, effect.entry)

@@ -199,6 +199,16 @@ test('who leads no more says so; who leads next is found', async () => {
   expect(client.seen).toEqual(numbers(3))
 })
 
+test('who has nothing to say says so each second: silence would mean that it is gone', async () => {
+  await apart.session('c')
+  const links = apart.links.node('n1')
+  await apart.pass(1_000)
+  const before = links.written
+  await apart.pass(5_000)
+  expect(links.written - before).toBe(5)
+  expect(links.sinks.length).toBe(1)
+})
+
 test('a node that takes nothing more is told afterwards what it has to ask for', async () => {
   const { owner, client } = await apart.session('c')
   const [sink] = apart.links.node('n1').sinks
@@ -255,6 +265,7 @@ test('members of a group on two nodes share its queue; who is cut off gets what 
   await apart.settle()
   expect([...local.seen, ...far.seen].toSorted()).toEqual(numbers(10))
   expect(far.seen.length).toBe(5)
+  expect(apart.store.inbox.stats().pushed).toBe(5)
   apart.links.cut()
   for (const payload of numbers(10, 10)) await apart.store.insert(payload, [target])
   await apart.pass(1_000)
