@@ -132,7 +132,8 @@ async function attachSession(
     will: connect.will === null ? null : toWill(front, agreement, connect.will),
     client: { user: identity!.user, address: connection.control.info.remoteAddress, protocol: agreement.version },
     limits: toLimits(settings!),
-    lost: () => connection.control.leaseLost(),
+    // The client is to come again, here or elsewhere.
+    lost: () => void connection.control.leave(REASON.SERVER_SHUTTING_DOWN, 'This node cannot vouch for the session'),
   }
   const attached: Attached = await front.inbox.attach(request)
   if (attached.ended !== null) {

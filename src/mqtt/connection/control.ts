@@ -223,11 +223,6 @@ export class Control implements Registered {
     return this.#gone ?? Promise.resolve()
   }
 
-  /** The node may not act on the session any more: the client is to come again, here or elsewhere. */
-  leaseLost(): void {
-    this.end({ type: 'end', reasonCode: REASON.SERVER_SHUTTING_DOWN, reason: 'This node cannot vouch for the session' })
-  }
-
   // --- effects
 
   #perform(effect: Effect): void {
