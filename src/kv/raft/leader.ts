@@ -140,8 +140,12 @@ export class Leader {
     return false
   }
 
-  /** Sends what all inputs since the last Ready have brought. */
-  flush(): void {
+  hasNews(): boolean {
+    return this.#replication.hasNews()
+  }
+
+  /** Sends what all inputs since the last Ready have brought; `keepsNews`: but for news of the commit index alone. */
+  flush(keepsNews: boolean): void {
     const { log, membership } = this.#replica
     if (membership.state.autoLeave && log.applied >= this.#configIndex) {
       this.#configIndex = this.#push('config', NO_BYTES, LEAVE_JOINT)
@@ -150,7 +154,7 @@ export class Leader {
       this.#beat()
       this.#grantReads()
     }
-    this.#replication.flush()
+    this.#replication.flush(keepsNews)
     this.#completeTransfer()
   }
 

@@ -86,13 +86,21 @@ export class RaftNode {
     }
   }
 
-  /** Takes the pending effects, in the order in which the host must perform them. */
-  ready(): Ready {
+  /** Somebody lacks no entry, but the news that some are committed. */
+  get hasNews(): boolean {
+    return this.#leader?.hasNews() ?? false
+  }
+
+  /**
+   * Takes the pending effects, in the order in which the host must perform them. `keepsNews`: who lacks nothing but the
+   * commit index is told by the next entries, by the next heartbeat, or once this is called without it.
+   */
+  ready(keepsNews = false): Ready {
     const { log, limits, out } = this.#replica
     const committed = log.takeToApply(limits.committedBytesMax)
     this.#leader?.applied(committed)
     const configs = this.#applyConfigs(committed)
-    this.#leader?.flush()
+    this.#leader?.flush(keepsNews)
     const snapshot = log.takeSnapshot()
     const entries = log.takeToWrite()
     const hardState = this.#takeHardState(entries.length > 0 || snapshot !== null)

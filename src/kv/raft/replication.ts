@@ -129,9 +129,17 @@ export class Replication {
     out.send({ type: 'heartbeat', from, to: id, term, commit: Math.min(peer.match, log.commit), round, quiesce })
   }
 
-  /** Sends what there is room for. */
-  flush(): void {
-    for (const [id, peer] of this.peers) this.#fill(id, peer)
+  /** Sends what there is room for; `keepsNews`: an append without entries is not sent for the commit index alone. */
+  flush(keepsNews = false): void {
+    for (const [id, peer] of this.peers) this.#fill(id, peer, keepsNews)
+  }
+
+  /** Somebody who follows has not been told of the commit index, and can be. */
+  hasNews(): boolean {
+    for (const peer of this.peers.values()) {
+      if (this.#lacksNews(peer) && this.#replica.log.term(peer.next - 1) !== null) return true
+    }
+    return false
   }
 
   status(): PeerStatus[] {
@@ -145,14 +153,18 @@ export class Replication {
     return this.#tick - peer.heardTick < this.#replica.limits.electionTicks
   }
 
-  #fill(id: ReplicaId, peer: Progress): void {
+  #lacksNews({ state, sentCommit }: Progress): boolean {
+    return state === 'replicate' && sentCommit < this.#replica.log.commit
+  }
+
+  #fill(id: ReplicaId, peer: Progress, keepsNews: boolean): void {
     const { log } = this.#replica
     if (peer.state === 'snapshot') return
     while (peer.hasRoom() && peer.next <= log.lastIndex) if (!this.#append(id, peer)) return
     if (!peer.hasRoom() && peer.state !== 'replicate') return
     const probes = peer.state === 'probe'
-    const commits = peer.state === 'replicate' && peer.sentCommit < log.commit
-    if (probes || commits || peer.due) this.#append(id, peer)
+    const tells = !keepsNews && this.#lacksNews(peer)
+    if (probes || tells || peer.due) this.#append(id, peer)
   }
 
   /** False where nothing could be sent. */

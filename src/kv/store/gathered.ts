@@ -1,6 +1,9 @@
 import type { Batch, Family, Write } from '../engine/engine.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 
+/** Of a batch that nobody waits for. */
+const LAZY_WRITES_MAX = 4_096
+
 /** What a turn gathers for the next batch, and what follows it. */
 export interface Gathered {
   raft: Write[]
@@ -12,6 +15,8 @@ export interface Gathered {
   last: FamilyWrite[]
   /** The batch holds what a vote or an answer promises, or a client waits for: it is synced. */
   sync: boolean
+  /** Somebody waits until it is readable. */
+  urgent: boolean
   /** There is enough for a batch already: it follows at once on the one under way. */
   ample: boolean
   /** Called once the batch is durable, as far as it was synced, and readable; in order. */
@@ -26,11 +31,17 @@ export interface Show {
 }
 
 export function nothingGathered(): Gathered {
-  return { raft: [], meta: [], data: [], families: [], last: [], sync: false, ample: false, landings: [], shows: [] }
+  const writes = { raft: [], meta: [], data: [], families: [], last: [] }
+  return { ...writes, sync: false, urgent: false, ample: false, landings: [], shows: [] }
 }
 
 export function hasWrites({ raft, meta, data, last, landings }: Gathered): boolean {
   return raft.length > 0 || meta.length > 0 || data.length > 0 || last.length > 0 || landings.length > 0
+}
+
+/** Only effects of committed entries, which are seen already: the next batch that somebody waits for takes them along. */
+export function mayWait({ sync, urgent, last, data }: Gathered): boolean {
+  return !sync && !urgent && last.length === 0 && data.length < LAZY_WRITES_MAX
 }
 
 /** The writes with their families: the log first, as it tells the story. */

@@ -167,9 +167,17 @@ export class Group {
     this.#raft.step({ ...request, context } as Input)
   }
 
-  /** Takes what is pending. Entries and hard state go to `writes`; whoever asked has an answer afterwards. */
-  take(writes: Write[]): Ready {
-    const ready = this.#raft.ready()
+  /** Somebody is to hear of the commit index alone. */
+  get hasNews(): boolean {
+    return this.leads && this.#raft.hasNews
+  }
+
+  /**
+   * Takes what is pending. Entries and hard state go to `writes`; whoever asked has an answer afterwards. `keepsNews`: see
+   * {@link RaftNode.ready}.
+   */
+  take(writes: Write[], keepsNews = false): Ready {
+    const ready = this.#raft.ready(keepsNews)
     if (ready.entries.length > 0 || ready.hardState !== null)
       writes.push(...this.log.append(ready.entries, ready.hardState))
     if (ready.leadership !== null) {

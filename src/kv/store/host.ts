@@ -1,14 +1,6 @@
 import { BrokerError } from '../../base/errors.ts'
 import type { BatchAnswer, CommandBatch } from '../client/transport.ts'
-import type {
-  ConfigChange,
-  ConfState,
-  Entry as LogEntry,
-  Message,
-  Persisted,
-  Ready,
-  SnapshotMeta,
-} from '../raft/index.ts'
+import type { ConfigChange, ConfState, Entry as LogEntry, Persisted, Ready, SnapshotMeta } from '../raft/index.ts'
 import type { RangeDescriptor, ServiceName } from '../range/coprocessor.ts'
 import { decodeEntry, type Entry, encodeEntry, isMergeCommit } from '../range/entry.ts'
 import { takesPart } from '../range/merge.ts'
@@ -18,6 +10,7 @@ import { Expected } from './audit.ts'
 import type { Gathered } from './gathered.ts'
 import type { Asked, Group } from './group.ts'
 import type { Hosted } from './hosted.ts'
+import { Landings } from './landings.ts'
 import type { StoreLimits } from './limits.ts'
 import { Merger, type MergingHost, rightOf } from './merge.ts'
 import { PendingReads } from './pending-reads.ts'
@@ -60,8 +53,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   /** Applied and not shown, in order. */
   #unshown: Applied<Command, Response, Effect>[] = []
   landedIndex: number
-  /** Batches under way that hold something of this replica. */
-  #landings = 0
+  readonly #landings: Landings
   /** Configurations of the group by the index from which they hold, from the landed one on. */
   #configs: { index: number; config: ConfState }[]
   readonly #reads = new PendingReads()
@@ -90,6 +82,10 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     this.#limits = limits
     this.#proposals = new Proposals(range, limits, group)
     this.#changes = new PendingChanges(range.latest.id)
+    this.#landings = new Landings(
+      (message) => service.send(this, message),
+      (persisted, index) => this.#landed(persisted, index),
+    )
     this.#timed = new TimedWork<Command>(range as never, group)
     this.landedIndex = range.applied.index
     this.#configs = [{ index: range.applied.index, config: group.config }]
@@ -127,8 +123,9 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     return this.#timed.isDue(nowMs)
   }
 
-  get queued(): number {
-    return this.#mayPropose ? this.#proposals.queued : 0
+  get waits(): boolean {
+    if (this.#closed !== null) return false
+    return (this.#mayPropose && this.#proposals.queued > 0) || this.group.hasNews
   }
 
   get ample(): boolean {
@@ -180,8 +177,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
       if (due !== null) this.#proposals.pushOwn(due, NO_ANSWER, nowMs)
       while (this.#mayPropose && this.#propose(nowMs)) {}
     }
-    this.#takeAll(nowMs, gathered)
-    if (this.group.elect()) this.#takeAll(nowMs, gathered)
+    this.#takeAll(nowMs, gathered, !proposes)
+    if (this.group.elect()) this.#takeAll(nowMs, gathered, false)
     this.#showWhatCanBe(gathered)
     this.#reads.run(this.range.applied.index, this.group.established, this.range.halted !== null)
     this.#compact(gathered)
@@ -221,6 +218,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
 
   abort(error: BrokerError): void {
     this.#closed = error
+    this.#landings.close()
     this.merger.lost(error)
     this.#proposals.close(error)
     this.#failUnderWay(error)
@@ -292,9 +290,9 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     gathered.raft.push(...log.compact(needed, kept))
   }
 
-  #takeAll(nowMs: number, gathered: Gathered): void {
+  #takeAll(nowMs: number, gathered: Gathered, keepsNews: boolean): void {
     for (;;) {
-      const ready = this.group.take(gathered.raft)
+      const ready = this.group.take(gathered.raft, keepsNews)
       this.#take(ready, nowMs, gathered)
       if (!ready.more) break
     }
@@ -314,13 +312,9 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     for (const message of ready.messages) this.#service.send(this, message)
     const { persisted, afterPersist } = ready
     const applied = this.range.applied.index
-    if (persisted === null && applied === before && (afterPersist.length === 0 || this.#landings === 0)) {
-      for (const message of afterPersist) this.#service.send(this, message)
-      return
-    }
-    if (persisted !== null) gathered.sync = true
-    this.#landings++
-    gathered.landings.push(() => this.#landed(persisted, afterPersist, applied))
+    if (persisted !== null) return this.#landings.write(gathered, persisted, afterPersist, applied)
+    this.#landings.promise(afterPersist)
+    if (applied > before) this.#landings.effects(gathered, applied)
   }
 
   /** False where the entry takes over a range whose replica here has not come so far. */
@@ -335,17 +329,13 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     return true
   }
 
-  /** `applied`: the last entry whose writes have landed. */
-  #landed(persisted: Persisted | null, promises: readonly Message[], applied: number): void {
-    this.#landings--
-    if (this.#closed !== null) return
+  #landed(persisted: Persisted | null, applied: number): void {
     if (persisted !== null) this.group.persisted(persisted)
     if (applied > this.landedIndex) {
       this.landedIndex = applied
       this.range.landed(applied)
       while (this.#configs.length > 1 && this.#configs[1]!.index <= applied) this.#configs.shift()
     }
-    for (const message of promises) this.#service.send(this, message)
     this.#service.wake(this)
   }
 
@@ -452,6 +442,7 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   ): void {
     for (const write of outcome.writes) gathered.data.push(write)
     for (const write of outcome.metaWrites) gathered.meta.push(write)
+    if (how.waits) gathered.urgent = true
     if (outcome.child !== null) gathered.raft.push(...this.#service.beginChild(outcome.child))
     if (outcome.merged !== null) this.#service.absorb(outcome.merged.id, this.range.latest)
     if (outcome.merge !== null) this.group.keepAwake(takesPart(outcome.merge))

@@ -11,7 +11,8 @@ export interface Hosted {
   readonly descriptor: RangeDescriptor
   readonly group: Group
   readonly halted: string | null
-  readonly queued: number
+  /** Something waits until a batch may begin: commands, or news for others. */
+  readonly waits: boolean
   /** So much waits that the next entry is made while a batch is under way. */
   readonly ample: boolean
   /** When timed work is due, ms since 1970; Infinity = none known. */

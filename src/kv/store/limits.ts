@@ -14,6 +14,11 @@ export interface StoreLimits {
   logBytesGroup: number
   /** The same and what a follower has not answered. Default 64 MiB. */
   logBytesMax: number
+  /**
+   * Where much comes, batches begin so far apart, in ms: what comes meanwhile shares one write, one fdatasync and one frame
+   * to each other store. Default 3.
+   */
+  gatherMs: number
 }
 
 export const STORE_LIMITS: StoreLimits = {
@@ -25,4 +30,5 @@ export const STORE_LIMITS: StoreLimits = {
   logBytesAlone: 1 << 20,
   logBytesGroup: 16 << 20,
   logBytesMax: 64 << 20,
+  gatherMs: 3,
 }

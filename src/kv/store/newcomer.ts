@@ -26,7 +26,7 @@ export class NewcomerHost implements Hosted {
   /** Its keys as it was told, or as they were before it was emptied. */
   readonly descriptor: RangeDescriptor
   readonly halted = null
-  readonly queued = 0
+  readonly waits = false
   readonly ample = false
   readonly dueMs = Number.POSITIVE_INFINITY
   readonly #options: NewcomerOptions

@@ -51,3 +51,8 @@ export interface MergeAnswer {
   term: number
   reason: string
 }
+
+/** Whether a batch will be wanted for it. */
+export function bringsEntries(packet: Packet): boolean {
+  return packet.type === 'raft' && packet.message.type === 'append' && packet.message.entries.length > 0
+}

@@ -41,8 +41,10 @@ export interface ServiceContext {
   watch: WatchReplicas | undefined
   /** The range may have a merge to bring to its end. */
   merging(host: MergingHost): void
-  /** This range has something queued. */
+  /** This range has something to do. */
   wake(host: Hosted): void
+  /** Commands have come for this range. */
+  arrived(host: Hosted): void
   schedule(callback: () => void): void
   /** Why this store takes nothing any more; null while it does. */
   refusal(): BrokerError | null

@@ -313,7 +313,7 @@ export class Service<Command, Response, Query, Answer, Effect>
       this.#context.refusal() ??
       lackOfSpace(this.#context.pressure(), this.coprocessor, batch.commands) ??
       (host === undefined ? this.#notFound(`"${batch.range}"`, batch.keys[0]) : host.enqueue(batch, answer))
-    if (error === null) this.#context.wake(host!)
+    if (error === null) this.#context.arrived(host!)
     else this.#context.schedule(() => answer(error, []))
   }
 

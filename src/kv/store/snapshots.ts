@@ -213,6 +213,7 @@ export class Snapshots {
     if (batch !== null) {
       for (const write of batch.writes) gathered.last.push(write)
       if (batch.sync) gathered.sync = true
+      gathered.urgent = true
       gathered.landings.push(() => {
         receiver.landed(this.#options.now())
         this.#options.wake(null)

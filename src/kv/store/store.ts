@@ -9,18 +9,17 @@ import type { Engine } from '../engine/engine.ts'
 import type { Coprocessor, RangeObserver, ServiceName } from '../range/coprocessor.ts'
 import type { FamilyWrite } from '../snapshot/index.ts'
 import { ANSWERS } from './answers.ts'
-import { BatchMeter } from './batch-meter.ts'
+import { Batches } from './batches.ts'
 import { makeClient } from './client.ts'
 import { Correspondence } from './correspondence.ts'
 import { DueTimer } from './due-timer.ts'
 import { collectStore, healthOf, type RangeStats, statsOf } from './figures.ts'
-import { type Gathered, hasWrites, nothingGathered } from './gathered.ts'
 import { GroupTime } from './group-time.ts'
 import type { Hosted } from './hosted.ts'
 import { STORE_LIMITS, type StoreLimits } from './limits.ts'
 import { MergeLoop } from './merge-loop.ts'
 import type { OpenOptions, ServeOptions, StoreOptions } from './options.ts'
-import type { Packet } from './packet.ts'
+import { bringsEntries, type Packet } from './packet.ts'
 import type { Gone } from './raft-schema.ts'
 import { memberChanges, type ReplicaChange } from './replica-change.ts'
 import { Service } from './service.ts'
@@ -53,16 +52,13 @@ export class Store implements MetricSource {
   readonly #clients: RangeClient<never, unknown, never, unknown>[] = []
   #calls: (() => void)[] = []
   #ready = new Set<Hosted>()
-  /** For the next batch. */
-  #gathered: Gathered = nothingGathered()
+  readonly #batches: Batches
   readonly #others: Correspondence
   readonly #snapshots: Snapshots
   readonly #merges: MergeLoop
   #stopPump: (() => void) | null = null
   readonly #time: GroupTime
   #scheduled = false
-  #writing = false
-  readonly #meter = new BatchMeter()
   #state: 'open' | 'closing' | 'closed' | 'failed' = 'open'
   #failure: BrokerError | null = null
   readonly #space: SpaceWatch
@@ -75,6 +71,12 @@ export class Store implements MetricSource {
     this.#engine = options.engine
     this.#clock = options.clock
     this.#limits = { ...STORE_LIMITS, ...options.limits }
+    this.#batches = new Batches({
+      ...{ engine: options.engine, clock: options.clock, gatherMs: this.#limits.gatherMs },
+      wake: () => this.#schedule(),
+      landed: (landings) => this.#landed(landings),
+      failed: (error) => this.#fail(error),
+    })
     this.#due = new DueTimer(options.clock, () => {
       this.#dueFired = true
       this.#schedule()
@@ -170,16 +172,14 @@ export class Store implements MetricSource {
       decodeAlways: this.#options.decodeAlways ?? false,
       now: () => this.#clock.now(),
       ...{ watch, merging: (host) => this.#merges.watch(host), wake: (host) => this.#wake(host) },
+      arrived: (host) => this.#arrived(host),
       schedule: (callback) => this.#call(callback),
       refusal: () => this.#refusal(),
       pressure: () => this.#space.refusal,
     })
     this.#services.set(coprocessor.service, service as unknown as AnyService)
-    service.open(
-      { splits: [], stores: [this.#options.storeId], ...beginning },
-      this.#gathered.meta,
-      this.#gathered.raft,
-    )
+    const { meta, raft } = this.#batches.gathered
+    service.open({ splits: [], stores: [this.#options.storeId], ...beginning }, meta, raft)
     this.#schedule()
     return service
   }
@@ -188,7 +188,8 @@ export class Store implements MetricSource {
   begin(service: ServiceName, beginning: Partial<Beginning> = {}): void {
     const found = this.#services.get(service)
     assert(found !== undefined, `Service "${service}" is open`)
-    found.begin({ splits: [], stores: [this.#options.storeId], ...beginning }, this.#gathered.meta, this.#gathered.raft)
+    const { meta, raft } = this.#batches.gathered
+    found.begin({ splits: [], stores: [this.#options.storeId], ...beginning }, meta, raft)
     this.#schedule()
   }
 
@@ -201,8 +202,8 @@ export class Store implements MetricSource {
   /** Resolves when all that was begun until now is on disk. */
   flushed(): Promise<void> {
     return new Promise((resolve) => {
-      this.#gathered.landings.push(resolve)
-      this.#gathered.sync = true
+      this.#batches.gathered.landings.push(resolve)
+      this.#batches.gathered.sync = true
       this.#schedule()
     })
   }
@@ -246,7 +247,7 @@ export class Store implements MetricSource {
   }
 
   collect(sink: MetricSink): void {
-    collectStore(sink, this.#engine.stats(), this.ranges(), this.#snapshots.counts, this.#meter)
+    collectStore(sink, this.#engine.stats(), this.ranges(), this.#snapshots.counts, this.#batches)
   }
 
   /** Takes nothing more, ends what is queued, then closes clients and observers. The engine stays open. */
@@ -272,6 +273,7 @@ export class Store implements MetricSource {
   /** Takes packets of another store. What concerns no range here is lost. */
   receive(from: string, packets: readonly Packet[]): void {
     if (this.#state === 'closed' || this.#state === 'failed') return
+    this.#batches.note(packets.reduce((sum, packet) => sum + (bringsEntries(packet) ? 1 : 0), 0))
     for (const packet of packets) this.#others.take(from, packet)
     this.#schedule()
   }
@@ -314,14 +316,19 @@ export class Store implements MetricSource {
   }
 
   #writeLast(writes: readonly FamilyWrite[]): void {
-    for (const write of writes) this.#gathered.last.push(write)
-    this.#gathered.sync = true
+    for (const write of writes) this.#batches.gathered.last.push(write)
+    this.#batches.gathered.sync = true
     this.#schedule()
   }
 
   #call(callback: () => void): void {
     this.#calls.push(callback)
     this.#schedule()
+  }
+
+  #arrived(host: Hosted): void {
+    this.#batches.note(1)
+    this.#wake(host)
   }
 
   #wake(host: Hosted): void {
@@ -343,10 +350,12 @@ export class Store implements MetricSource {
     for (const callback of calls) callback()
     if (this.#state === 'closed' || this.#state === 'failed') return
     const nowMs = this.#clock.now()
-    if (this.#dueFired && !this.#writing) this.#wakeDue(nowMs)
-    this.#advance(nowMs, true)
+    const ends = this.#state !== 'open'
+    const open = ends || this.#batches.open
+    if (this.#dueFired && open && !this.#batches.writing) this.#wakeDue(nowMs)
+    this.#advance(nowMs, open)
     if (this.#snapshots.busy) this.#pump()
-    this.#writeGathered()
+    this.#batches.turned(open, ends)
     this.#afterTurn()
   }
 
@@ -356,12 +365,13 @@ export class Store implements MetricSource {
     this.#ready = new Set()
     for (const host of ready) {
       // What waits for the disk alone gathers until the disk is free.
-      if (proposes && this.#writing && host.group.alone && !host.ample) this.#ready.add(host)
+      if (proposes && this.#batches.writing && host.group.alone && !host.ample) this.#ready.add(host)
       else this.#advanceRange(host, nowMs, proposes)
     }
-    const { shows } = this.#gathered
+    const { gathered } = this.#batches
+    const { shows } = gathered
     if (shows.length > 0) {
-      this.#gathered.shows = []
+      gathered.shows = []
       for (const show of shows) show.observe()
       for (const show of shows) show.answer()
     }
@@ -370,12 +380,13 @@ export class Store implements MetricSource {
 
   #advanceRange(host: Hosted, nowMs: number, proposes: boolean): void {
     const wasHalted = host.halted !== null
-    const { data } = this.#gathered
+    const { gathered, writing } = this.#batches
+    const { data } = gathered
     const from = data.length
-    if (this.#writing && host.ample) this.#gathered.ample = true
-    host.advance(nowMs, this.#gathered, proposes)
-    if (data.length > from) this.#gathered.families.push({ family: host.service, until: data.length, from })
-    if (host.queued > 0) this.#ready.add(host)
+    if (writing && host.ample) gathered.ample = true
+    host.advance(nowMs, gathered, proposes)
+    if (data.length > from) gathered.families.push({ family: host.service, until: data.length, from })
+    if (host.waits) this.#ready.add(host)
     if (host.halted !== null && !wasHalted) {
       this.#options.log.error({ range: host.id, reason: host.halted }, 'A range is halted')
     }
@@ -383,40 +394,27 @@ export class Store implements MetricSource {
   }
 
   #pump(): void {
-    if (!this.#writing) this.#snapshots.begin()
-    this.#snapshots.pump(this.#gathered)
+    if (!this.#batches.writing) this.#snapshots.begin()
+    this.#snapshots.pump(this.#batches.gathered)
     this.#others.flush()
     this.#stopPump?.()
     const waitMs = this.#snapshots.waitMs()
     this.#stopPump = waitMs === null ? null : this.#clock.after(waitMs, () => this.#schedule())
   }
 
-  #writeGathered(): void {
-    const gathered = this.#gathered
-    if (this.#writing || !hasWrites(gathered)) return
-    this.#gathered = nothingGathered()
-    this.#writing = true
-    this.#engine.write(this.#meter.begun(gathered, this.#clock.monotonic())).then(
-      () => this.#landed(gathered.landings),
-      (error: Error) => this.#fail(error),
-    )
-  }
-
   #landed(landings: readonly (() => void)[]): void {
-    this.#writing = false
-    this.#meter.landed(this.#clock.monotonic())
     if (this.#state === 'closed') return
     for (const landing of landings) landing()
-    if (this.#gathered.ample) this.#writeGathered()
+    this.#batches.follow()
     // At once: who waits for this batch shall not wait for the next turn too. What is new may gather until then.
     this.#advance(this.#clock.now(), false)
     this.#afterTurn()
   }
 
   #afterTurn(): void {
-    if (!this.#writing) this.#setDueTimer()
-    if (!this.#writing && (hasWrites(this.#gathered) || this.#ready.size > 0)) this.#schedule()
-    else if (this.#calls.length > 0 || this.#isAmple()) this.#schedule()
+    if (!this.#batches.writing && !this.#dueFired) this.#setDueTimer()
+    if (this.#calls.length > 0 || this.#isAmple()) this.#schedule()
+    else this.#batches.plan(this.#ready.size > 0 || this.#dueFired)
     if (!this.#busy()) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
@@ -426,7 +424,6 @@ export class Store implements MetricSource {
   }
 
   #fail(error: Error): void {
-    this.#writing = false
     if (this.#state === 'closed') return
     this.#state = 'failed'
     const message = `Store "${this.#options.storeId}" stopped: a write failed (${error.message}); restart it with a working disk`
@@ -440,8 +437,8 @@ export class Store implements MetricSource {
 
   #busy(): boolean {
     if (this.#state === 'failed' || this.#state === 'closed') return false
-    if (hasWrites(this.#gathered)) return true
-    return this.#writing || this.#scheduled || this.#ready.size > 0 || this.#calls.length > 0
+    if (this.#batches.pending) return true
+    return this.#batches.writing || this.#scheduled || this.#ready.size > 0 || this.#calls.length > 0
   }
 
   #refusal(): BrokerError | null {
@@ -493,6 +490,7 @@ export class Store implements MetricSource {
   #stopTimers(): void {
     this.#time.stop()
     this.#due.stop()
+    this.#batches.stop()
     this.#space.stop()
     this.#stopPump?.()
     this.#merges.stop()

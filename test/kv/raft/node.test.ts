@@ -8,6 +8,7 @@ import {
   type RaftLimits,
   RaftNode,
   type RaftOptions,
+  type ReplicaId,
 } from '../../../src/kv/raft/index.ts'
 import { Writes } from '../../../src/kv/raft/writes.ts'
 import { BEGIN_INDEX, Disk, entry } from './host.ts'
@@ -208,4 +209,52 @@ test('the same seed gives the same run', () => {
     return `${group.describe()} ${JSON.stringify(group.counts)}`
   }
   expect(digest()).toBe(digest())
+})
+
+describe('news of the commit index alone', () => {
+  const NEXT = BEGIN_INDEX + 4
+
+  /** Leads term 2; both others follow, and have its first entry. */
+  function leading() {
+    const { node, disk } = follower()
+    const land = () => {
+      const { entries, hardState, persisted, messages } = node.ready(true)
+      disk.write({ entries, hardState, persisted, install: null, app: disk.app, compactTo: 0, afterPersist: [] })
+      if (persisted !== null) node.step(persisted)
+      return messages
+    }
+    const accept = (from: ReplicaId, index: number) => {
+      receive(node, { type: 'append-answer', from, term: 2, accepted: true, index, hintIndex: 0, hintTerm: 0 })
+    }
+    const vote = { type: 'vote-answer', term: 2, granted: true, commit: BEGIN_INDEX, commitTerm: 1 }
+    node.step({ type: 'campaign' })
+    land()
+    receive(node, { ...vote, pre: true })
+    land()
+    receive(node, { ...vote, pre: false })
+    land()
+    for (const from of [2, 3]) accept(from, BEGIN_INDEX + 3)
+    node.ready()
+    node.step({ type: 'propose', data: new Uint8Array(1), context: 1 })
+    land()
+    accept(2, NEXT)
+    return { node, land }
+  }
+
+  test('is kept where the host says so, and told when it asks again', () => {
+    const { node } = leading()
+    expect(node.hasNews).toBe(true)
+    expect(node.ready(true)).toMatchObject({ committed: [{ index: NEXT }], messages: [] })
+    const told = [2, 3].map((to) => ({ type: 'append', to, commit: NEXT, entries: [] }))
+    expect(node.ready().messages).toMatchObject(told)
+    expect(node.hasNews).toBe(false)
+  })
+
+  test('goes with the next entries', () => {
+    const { node, land } = leading()
+    node.step({ type: 'propose', data: new Uint8Array(1), context: 2 })
+    const told = [2, 3].map((to) => ({ type: 'append', to, commit: NEXT, entries: [{ index: NEXT + 1 }] }))
+    expect(land()).toMatchObject(told)
+    expect(node.hasNews).toBe(false)
+  })
 })

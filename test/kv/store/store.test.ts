@@ -329,7 +329,8 @@ describe('store', () => {
     expect(await again.world.resolve(again.read('a'))).toBe('x y')
     expect(await again.world.resolve(again.read('b'))).toBe('z')
     expect(again.store.ranges()[0]).toMatchObject({ index: index + 1, hash })
-    await again.world.run(10)
+    // Effects that nobody waits for may wait themselves.
+    await again.world.run(30)
     const data = (each: Engine) => recordsOf(each, ['inbox'])
     expect(data(left)).toEqual(data(engine))
   })
