@@ -17,7 +17,7 @@ const VOTER_LAG_ENTRIES_MAX = 10_000
 
 /**
  * The change of the group that makes it so. A store that comes gets a number that no replica has had; one that is to vote
- * must be a learner that has caught up, as the leader knows.
+ * must be a learner that has caught up, as the leader knows; and a majority must be there afterwards.
  *
  * Source: Ongaro, thesis, 4.2.1.
  */
@@ -44,7 +44,23 @@ export function memberChanges(
     if (known === undefined) places.push({ replica: id, store })
     members.push({ id, type: role === 'none' ? 'remove' : role === 'voter' ? 'add-voter' : 'add-learner' })
   }
+  if (lag !== null) checkMajority(range, group, members)
   return { members, places }
+}
+
+/** Of the voters that there will be, a majority must be heard now: else the group would wait for whoever may never come back. */
+function checkMajority(range: string, group: Group, members: readonly MemberChange[]): void {
+  const { voters: before } = group.status().config
+  const voters = new Set(before)
+  for (const { id, type } of members) {
+    if (type === 'add-voter') voters.add(id)
+    else voters.delete(id)
+  }
+  const heard = new Set([group.replica, ...group.peers().flatMap(({ id, active }) => (active ? [id] : []))])
+  const there = [...voters].filter((id) => heard.has(id)).length
+  if (voters.size === 0 || there * 2 > voters.size) return
+  const message = `Cannot change the replicas of range "${range}" so: ${there} of its ${voters.size} voters would be heard`
+  throw new BrokerError('CONFLICT', `${message}; bring others back first, or remove those that are dead`)
 }
 
 function whyLate(entries: number | null): string | null {
