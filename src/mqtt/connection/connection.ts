@@ -165,7 +165,7 @@ export class Connection implements Subscriber {
   }
 
   noteLive(topic: string, timestamp: number): void {
-    this.control.noteLive(topic, timestamp)
+    this.control.retained?.noteLive(topic, timestamp)
   }
 
   dropped(count: number, reason: DropReason): void {

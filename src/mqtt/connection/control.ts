@@ -152,8 +152,8 @@ export class Control implements Registered {
     this.end({ type: 'end', reasonCode: REASON.SERVER_UNAVAILABLE, reason: 'A subscription could not be resumed' })
   }
 
-  noteLive(topic: string, timestamp: number): void {
-    this.#retained?.noteLive(topic, timestamp)
+  get retained(): RetainedStream | null {
+    return this.#retained
   }
 
   mayReceive(topic: string): boolean {
@@ -202,10 +202,12 @@ export class Control implements Registered {
   }
 
   /** Puts a retained message of QoS 1 or 2 into the session's own queue, which gives it its packet id. */
-  queueRetained(message: Message, qos: QoS, subscriptionIds: readonly number[], done: () => void): void {
+  queueRetained(message: Message, qos: QoS, subscriptionIds: readonly number[], done: (stored: boolean) => void): void {
     const { tenant, inbox, incarnation } = this.owner!
     const target = { inbox, incarnation, qos, retain: true, subscriptionIds }
-    this.#front.inbox.insert(tenant, { message, targets: [target], dedup: null }, () => done())
+    this.#front.inbox.insert(tenant, { message, targets: [target], dedup: null }, (_error, results) =>
+      done(results?.[0] === 'ok'),
+    )
   }
 
   // --- from the registry and the node

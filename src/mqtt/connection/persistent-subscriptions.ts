@@ -147,10 +147,8 @@ export class PersistentSubscriptions implements Subscriptions {
   #deliver(feed: Feed, entries: readonly FeedEntry[]): void {
     const connection = this.#connection
     if (connection.session.state !== 'open') return
-    if (connection.streaming) {
-      for (const { message } of entries) if (message !== null) connection.noteLive(message.topic, message.timestamp)
-    }
-    connection.front.counters.delivered += entries.length
-    connection.outbound!.deliverEntries(feed, entries)
+    const kept = connection.streaming ? connection.control.retained!.sift(feed, entries) : entries
+    connection.front.counters.delivered += kept.length
+    connection.outbound!.deliverEntries(feed, kept)
   }
 }

@@ -1,6 +1,7 @@
 import { assert } from '../../base/assert.ts'
 import type { Message } from '../../base/message.ts'
 import type { SubscriptionOptions } from '../../dist/index.ts'
+import type { Feed, FeedEntry } from '../../inbox/index.ts'
 import type { Connection } from './connection.ts'
 
 /** A page: small enough that reading it holds nobody up. */
@@ -25,6 +26,8 @@ export class RetainedStream {
   readonly #connection: Connection
   readonly #jobs: Job[] = []
   readonly #live = new Map<string, number>()
+  /** Retained messages that stand in the session's queue and have not come yet. */
+  readonly #waiting = new Set<string>()
   #expected = 0
   #running = false
   #stopped = false
@@ -53,8 +56,29 @@ export class RetainedStream {
   }
 
   noteLive(topic: string, timestamp: number): void {
+    if (timestamp <= (this.#live.get(topic) ?? 0)) return
     if (this.#live.size >= LIVE_TOPICS_MAX) this.#live.delete(this.#live.keys().next().value!)
     this.#live.set(topic, timestamp)
+  }
+
+  /**
+   * Entries of the session's own queue, as they leave. What is retained may have been queued behind what is newer: then it
+   * is as good as sent.
+   */
+  sift(feed: Feed, entries: readonly FeedEntry[]): readonly FeedEntry[] {
+    const kept: FeedEntry[] = []
+    for (const entry of entries) {
+      const { message } = entry
+      if (message !== null && entry.retain && this.#waiting.delete(nameOf(message))) {
+        if (this.#isOld(message)) {
+          feed.acknowledge(entry.sequence)
+          continue
+        }
+      } else if (message !== null) this.noteLive(message.topic, message.timestamp)
+      kept.push(entry)
+    }
+    this.#idle()
+    return kept
   }
 
   /** Room came back: the client acknowledged, or the socket drained. */
@@ -112,17 +136,19 @@ export class RetainedStream {
     const connection = this.#connection
     const { output, control, outbound } = connection
     assert(outbound !== null, 'Retained messages are sent to open sessions')
-    const live = this.#live.get(message.topic)
-    if (live !== undefined && live > message.timestamp) return true
+    if (this.#isOld(message)) return true
     if (!control.mayReceive(message.topic)) return true
     const qos = message.qos < job.options.qos ? message.qos : job.options.qos
     const ids = job.options.subscriptionId === 0 ? [] : [job.options.subscriptionId]
     if (qos > 0 && control.persistent) {
       if (this.#queued >= QUEUED_MAX) return false
       this.#queued++
-      control.queueRetained(message, qos, ids, () => {
+      if (this.#waiting.size < LIVE_TOPICS_MAX) this.#waiting.add(nameOf(message))
+      control.queueRetained(message, qos, ids, (stored) => {
         this.#queued--
+        if (!stored) this.#waiting.delete(nameOf(message))
         this.wake()
+        this.#idle()
       })
       return true
     }
@@ -140,9 +166,18 @@ export class RetainedStream {
     })
   }
 
+  #isOld({ topic, timestamp }: Message): boolean {
+    const live = this.#live.get(topic)
+    return live !== undefined && live > timestamp
+  }
+
   #idle(): void {
-    if (this.#running || this.#expected > 0) return
+    if (this.#running || this.#expected > 0 || this.#waiting.size > 0) return
     this.#connection.streaming = false
     this.#live.clear()
   }
+}
+
+function nameOf({ topic, timestamp }: Message): string {
+  return `${timestamp} ${topic}`
 }

@@ -73,6 +73,8 @@ export class FakeInbox implements Inbox {
   /** By inbox, or by inbox and group: `c1`, `c1 g`. */
   readonly sinks = new Map<string, FeedSink>()
   readonly feedOptions = new Map<string, FeedOptions>()
+  /** Entries that were acknowledged, by feed. */
+  readonly acknowledged: string[] = []
   /** Feeds that were closed. */
   readonly closed: string[] = []
   filtersMax = Number.POSITIVE_INFINITY
@@ -196,7 +198,7 @@ export class FakeInbox implements Inbox {
     this.sinks.set(name, sink)
     this.feedOptions.set(name, options)
     return {
-      acknowledge() {},
+      acknowledge: (sequence) => void this.acknowledged.push(`${name} ${sequence}`),
       received: (_sequence, _id, done) => done(null),
       close: () => void this.closed.push(name),
     }

@@ -229,4 +229,28 @@ describe('retained messages of a persistent session', () => {
     await harness.settle()
     expect(client.payloads()).toEqual(['queued', 'old 0', 'old 2'])
   })
+
+  test('what came behind newer ones into its queue is not sent, and is as good as sent', async () => {
+    const harness = await setup(3)
+    const client = await harness.connect({ clientId: 'p', properties: { sessionExpiryInterval: 60 } })
+    await subscribe(client, 'r/#', 1)
+    await harness.until(() => harness.inbox.inserted.length === 3)
+    const plain = { dup: false, released: false, subscriptionIds: [], qos: 1 } as const
+    const live = (sequence: number, timestamp: number): FeedEntry => {
+      const message = messageOf({ topic: 'r/1', payload: `live ${timestamp}`, timestamp })
+      return { ...plain, sequence, packetId: sequence + 1, message, retain: false }
+    }
+    const retained = harness.inbox.inserted.map(({ message }, i): FeedEntry => {
+      return { ...plain, sequence: 3 + i, packetId: 4 + i, message, retain: true }
+    })
+    // An older one of another publisher, behind the newer one, takes nothing back.
+    harness.inbox.sinks.get('p')!.entries([live(1, 2000), live(2, 500), ...retained])
+    await harness.until(() => client.arrived().filter(({ type }) => type === 'publish').length === 4)
+    await harness.settle()
+    expect(client.payloads()).toEqual(['live 2000', 'live 500', 'old 0', 'old 2'])
+    expect(harness.inbox.acknowledged).toEqual(['p 4'])
+    // Published with RETAIN as any other: all of them come, whatever their times.
+    harness.inbox.sinks.get('p')!.entries([{ ...live(6, 900), retain: true }])
+    await harness.until(() => client.payloads().includes('live 900'))
+  })
 })
