@@ -58,6 +58,8 @@ export class Lane<Command, Response> {
   dirty = false
   /** When the last progress was made, or the wait for it began. Monotonic, in milliseconds. */
   progressMs = 0
+  /** When the last answer came, or the first of the calls that wait for one, ms. */
+  answeredMs = 0
   bytes = 0
   /** Lanes that only finish what they hold: the older goes first. 0 = it takes new calls. */
   age = 0

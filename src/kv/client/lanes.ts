@@ -85,6 +85,7 @@ export class Lanes<Command, Response> {
       if (fork === undefined) {
         fork = lane.fork(descriptor, lane.age === 0 ? age : lane.age)
         fork.progressMs = lane.progressMs
+        fork.answeredMs = lane.answeredMs
         forks.set(descriptor.id, fork)
       }
       fork.adopt(call)

@@ -3,7 +3,7 @@ import { BrokerError, ERRORS } from '../../base/errors.ts'
 import type { RangeDescriptor } from '../range/coprocessor.ts'
 import type { QueryOptions } from './client.ts'
 import type { Leaders } from './leaders.ts'
-import { overdueCode } from './overdue.ts'
+import { CUT_OFF_MS, overdueCode } from './overdue.ts'
 import type { RangeTransport } from './transport.ts'
 
 /** What queries need of the client they belong to. */
@@ -19,6 +19,7 @@ interface Pending<Query, Answer> {
   readonly query: Query
   readonly linearizable: boolean
   readonly deadlineMs: number
+  readonly bornMs: number
   attempt: number
   sentMs: number
   lastError: BrokerError | null
@@ -51,6 +52,7 @@ export class Queries<Query, Answer> {
     return new Promise((resolve, reject) => {
       const pending: Pending<Query, Answer> = {
         ...{ key, query, resolve, reject, attempt: 0, sentMs: 0, lastError: null },
+        bornMs: this.#context.now(),
         linearizable: options?.linearizable ?? true,
         deadlineMs: this.#context.now() + (options?.deadlineMs ?? this.#limits.deadlineMs),
       }
@@ -62,17 +64,24 @@ export class Queries<Query, Answer> {
   /** Looks at deadlines and silence; true while any query is under way. */
   tick(nowMs: number): boolean {
     for (const pending of [...this.#pending]) {
-      if (pending.deadlineMs <= nowMs) {
+      const range = this.#context.locate(pending.key)
+      const isCutOff = range !== undefined && this.isCutOff(range, nowMs - pending.bornMs)
+      if (isCutOff || pending.deadlineMs <= nowMs) {
         const message = `Cannot read in time: ${pending.lastError?.message ?? 'no answer'}`
-        this.#reject(pending, new BrokerError(overdueCode(pending.lastError), message, { cause: pending.lastError }))
+        const code = isCutOff ? 'NO_QUORUM' : overdueCode(pending.lastError)
+        this.#reject(pending, new BrokerError(code, message, { cause: pending.lastError }))
       } else if (nowMs - pending.sentMs >= this.#limits.attemptMs) {
         this.#context.learn(null)
-        const range = this.#context.locate(pending.key)
         if (range !== undefined) this.#context.leaders.doubt(range, null)
         this.#send(pending)
       }
     }
     return this.#pending.size > 0
+  }
+
+  /** The range has been silent for so long, and no majority of it can be reached. */
+  isCutOff(range: RangeDescriptor, silentMs: number): boolean {
+    return silentMs >= CUT_OFF_MS && this.#transport.reachesMajority?.(range) === false
   }
 
   close(error: Error): void {

@@ -169,6 +169,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   #push(lane: Lane<Command, Response>, call: Call<Command, Response>): void {
     if (lane.length === 0) {
       lane.progressMs = this.#now()
+      lane.answeredMs = lane.progressMs
       lane.lastError = null
     }
     lane.push(call)
@@ -273,6 +274,7 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
   #answered(lane: Lane<Command, Response>, run: Run, responses: readonly (Response | typeof LOST)[]): void {
     if (run.stream !== lane.stream) return
     lane.progressMs = this.#now()
+    lane.answeredMs = lane.progressMs
     lane.failures = 0
     lane.answer(run, responses)
     this.#release(lane)
@@ -379,7 +381,8 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     let busy = this.#queries.tick(nowMs) || this.#homeless.length > 0
     for (const lane of [...this.#lanes.all()]) {
       if (lane.length === 0) continue
-      if (lane.overdue(nowMs)) this.#expire(lane, nowMs)
+      const isCutOff = this.#queries.isCutOff(lane.descriptor, nowMs - lane.answeredMs)
+      if (isCutOff || lane.overdue(nowMs)) this.#expire(lane, isCutOff ? Number.POSITIVE_INFINITY : nowMs)
       if (lane.sent > 0 && !lane.waiting && nowMs - lane.progressMs >= this.#limits.attemptMs) {
         const message = `No answer from range "${lane.descriptor.id}" within ${this.#limits.attemptMs} ms`
         lane.lastError = new BrokerError('TIMEOUT', message)
@@ -393,10 +396,11 @@ export class RoutedClient<Command, Response, Query, Answer> implements RangeClie
     if (busy && !this.#closed) this.#stopTick = this.#options.clock.after(TICK_MS, () => this.#tick())
   }
 
-  #expire(lane: Lane<Command, Response>, nowMs: number): void {
+  #expire(lane: Lane<Command, Response>, untilMs: number): void {
     const message = `Cannot run a command on range "${lane.descriptor.id}" in time: ${lane.lastError?.message ?? 'it does not answer'}`
-    const error = new BrokerError(overdueCode(lane.lastError), message, { cause: lane.lastError })
-    for (const call of lane.extract((each) => each.deadlineMs <= nowMs && !each.answered)) {
+    const code = untilMs === Number.POSITIVE_INFINITY ? 'NO_QUORUM' : overdueCode(lane.lastError)
+    const error = new BrokerError(code, message, { cause: lane.lastError })
+    for (const call of lane.extract((each) => each.deadlineMs <= untilMs && !each.answered)) {
       this.#finish(call, error, null)
     }
     this.#release(lane)

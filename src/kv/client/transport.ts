@@ -14,6 +14,8 @@ export interface RangeTransport<Command, Response, Query, Answer> {
   query(store: string, request: QueryRequest<Query>, answer: QueryAnswer<Answer>): void
   /** Every range of the service as known here: a hint. */
   landscape(): readonly RangeDescriptor[]
+  /** False: as far as is known here, no majority of the range's voters can be reached. A hint; default true. */
+  reachesMajority?(range: RangeDescriptor): boolean
   /** Calls `flush` soon, when batches are best handed over: what one turn brings travels together. */
   schedule(flush: () => void): void
 }

@@ -152,7 +152,16 @@ export class RangeNode implements MetricSource {
       values: ANSWERS,
     }
     const transport = this.#calls.join(service, local, codec, () => this.tidings.landscape(service))
+    transport.reachesMajority = (range) => this.#reachesMajority(range)
     return this.store.client(coprocessor, transport, options)
+  }
+
+  #reachesMajority({ replicas }: RangeDescriptor): boolean {
+    const { underlay } = this.#options.cluster
+    const near = new Set<string>([underlay.self.id])
+    for (const { id, state } of underlay.members()) if (state === 'alive') near.add(id)
+    const voters = replicas.filter(({ role }) => role === 'voter')
+    return voters.length === 0 || voters.filter(({ store }) => near.has(store)).length > voters.length / 2
   }
 
   led(service: ServiceName): RangeDescriptor[] {

@@ -29,13 +29,14 @@ function setup(limits: Partial<ClientLimits> = {}, ranges = [range('r1', 1)]) {
   const world = new World({ seed: 1 })
   const sent: Sent[] = []
   const asked: { store: string; request: QueryRequest<string>; answer: QueryAnswer<string> }[] = []
-  const known = { ranges }
+  const known = { ranges, majority: true }
   const client = new RoutedClient<string, string, string, string>({
     service: 'inbox',
     transport: {
       propose: (store, batch, answer) => void sent.push({ store, batch, answer }),
       query: (store, request, answer) => void asked.push({ store, request, answer }),
       landscape: () => known.ranges,
+      reachesMajority: () => known.majority,
       schedule: world.defer,
     },
     incarnation: 'c',
@@ -67,6 +68,42 @@ function setup(limits: Partial<ClientLimits> = {}, ranges = [range('r1', 1)]) {
   const flush = () => world.run(0)
   return { world, client, sent, asked, known, done, call, look, flush }
 }
+
+describe('where no majority of a range can be reached', () => {
+  test('calls are refused 4 s after the last answer, and where one can, they have their time', async () => {
+    const { world, client, call, look, flush, done, known } = setup()
+    call('a1')
+    await flush()
+    look()[0]!.ok()
+    await world.run(3_000)
+    call('a2')
+    const read = client.query(bytes('a'), 'q').catch((error: BrokerError) => done.push(`q!${error.code}`))
+    await world.run(5_000)
+    expect(done).toEqual(['a1:ok'])
+    known.majority = false
+    await world.run(200)
+    await read
+    expect(done.toSorted()).toEqual(['a1:ok', 'a2!NO_QUORUM', 'q!NO_QUORUM'])
+    call('a3')
+    await world.run(3_800)
+    expect(done).toHaveLength(3)
+    await world.run(400)
+    expect(done.at(-1)).toBe('a3!NO_QUORUM')
+  })
+
+  test('what is answered goes on', async () => {
+    const { world, call, look, flush, done, known } = setup()
+    known.majority = false
+    for (let i = 0; i < 10; i++) {
+      call(`a${i}`)
+      await flush()
+      await world.run(1_000)
+      for (const each of look()) each.ok()
+    }
+    expect(done).toHaveLength(10)
+    expect(done.every((text) => text.endsWith(':ok'))).toBe(true)
+  })
+})
 
 describe('commands', () => {
   test('those of one turn travel in one batch for each range, consecutive turns are pipelined', async () => {
