@@ -15,8 +15,8 @@ export interface ChaosOptions extends ClusterOptions {
   without: readonly CheckName[]
   /** Of clients in the end of a round, until what is missing counts as lost, ms: a node lease, an election and more. */
   silenceMs?: number
-  /** The faults of each round; without it the seed decides. */
-  plan?: (round: number) => Round
+  /** The faults of each round, and no more rounds than these; without it the seed decides. */
+  plan?: readonly Round[]
 }
 
 export interface RoundReport {
@@ -71,7 +71,8 @@ export async function chaos(options: ChaosOptions, say: (line: string) => void):
     if (cluster.noNetwork !== null) say(`the network is left alone: ${cluster.noNetwork}`)
     await crowd.start()
     const beganMs = performance.now()
-    for (let round = 1; performance.now() - beganMs < options.ms; round++) {
+    const roundsMax = options.plan?.length ?? Number.POSITIVE_INFINITY
+    for (let round = 1; round <= roundsMax && performance.now() - beganMs < options.ms; round++) {
       const at = { round, atMs: performance.now() - beganMs }
       rounds.push({ ...at, ...(await playRound(round, { options, cluster, crowd, probes }, say)) })
       if (crowd.judge.findings.length > FINDINGS_MAX) break
@@ -106,7 +107,7 @@ async function playRound(
 ): Promise<Omit<RoundReport, 'round' | 'atMs'>> {
   const { judge } = crowd
   const { seed, roundMs: ms } = options
-  const plan = options.plan?.(round) ?? planRound(seed, round, { nodes: cluster.size, ms, powers: cluster.powers })
+  const plan = options.plan?.[round - 1] ?? planRound(seed, round, { nodes: cluster.size, ms, powers: cluster.powers })
   say(`round ${round}: ${plan.length} faults`)
   const before = crowd.acknowledged
   crowd.begin()
