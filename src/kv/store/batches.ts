@@ -105,7 +105,8 @@ export class Batches {
     if (!pending && !others) return
     const nowMs = this.#options.clock.monotonic()
     const lazy = !others && mayWait(this.gathered)
-    const waitMs = lazy ? this.#lazyWaitMs(nowMs) : this.#pace.waitMs(nowMs)
+    // It may begin when neither holds it back: else it would be asked for in a circle.
+    const waitMs = Math.max(lazy ? this.#lazyWaitMs(nowMs) : 0, this.#pace.waitMs(nowMs))
     if (waitMs > 0) this.#wakeIn(waitMs, nowMs)
     else if (!this.writing) this.#options.wake()
   }

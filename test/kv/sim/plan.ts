@@ -53,6 +53,8 @@ export interface Plan {
   appendBytesMax: number
   /** Shortest election timeout, in ticks; a group sleeps after half as long again. Null: both as shipped. */
   electionTicks: number | null
+  /** Batches gather for so long where much comes; where that is long, little is much. */
+  gatherMs: number
   /** When all is healed, as many as may stay dead do at first. */
   minorityStaysDead: boolean
 }
@@ -116,6 +118,7 @@ export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
     appendBytesMax: oneOf(random, [1, 1_000, 1 << 20]),
     electionTicks: chance(0.5) ? 10 : null,
     minorityStaysDead: calmsDown || chance(0.3),
+    gatherMs: oneOf(random, [3, 3, 30]),
     ...given,
   }
 }

@@ -68,7 +68,7 @@ export class StoreWorld {
   #damagedChunks = 0
 
   constructor(plan: Plan, staleReads = false) {
-    const { seed, lossPercent, duplicatePercent, delayMsMax, electionTicks } = plan
+    const { seed, lossPercent, duplicatePercent, delayMsMax, electionTicks, logBytes, gatherMs } = plan
     this.world = new World({ seed, network: { lossPercent, duplicatePercent, delayMsMin: 0.2, delayMsMax } })
     this.consensus = new Consensus({
       disk: (store) => this.#disks.get(store)?.durable,
@@ -85,7 +85,7 @@ export class StoreWorld {
       coprocessor: () => new Logic(),
       makeObserver: (store) => this.#makeObserver(store),
       store: {
-        limits: { logBytesAlone: plan.logBytes, logBytesGroup: plan.logBytes, logBytesMax: plan.logBytes * 4 },
+        limits: { logBytesAlone: logBytes, logBytesGroup: logBytes, logBytesMax: logBytes * 4, gatherMs },
         raftLimits: {
           appendBytesMax: plan.appendBytesMax,
           ...(electionTicks === null ? {} : { electionTicks, quiesceTicks: electionTicks * 1.5 }),

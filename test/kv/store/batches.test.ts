@@ -28,7 +28,7 @@ describe('pace', () => {
   })
 })
 
-function setup() {
+function setup(gatherMs = 3) {
   const world = new World({ seed: 1 })
   const written: Batch[] = []
   let land: (() => void)[] = []
@@ -39,7 +39,7 @@ function setup() {
   }
   let wakes = 0
   const batches = new Batches({
-    ...{ engine, clock: world.clock, gatherMs: 3 },
+    ...{ engine, clock: world.clock, gatherMs },
     wake: () => wakes++,
     landed: () => batches.follow(),
     failed: () => {},
@@ -101,6 +101,25 @@ describe('batches', () => {
     expect(wakes()).toBe(1)
     batches.turned(true, false)
     expect(written.map(({ sync }) => sync)).toEqual([true, false])
+  })
+
+  test('what has waited long enough is not asked for in a circle while the gap lasts', async () => {
+    const { world, batches, written, turn, landAll, wakes } = setup(30)
+    turn(true)
+    landAll()
+    await world.run(1)
+    turn(false)
+    await world.run(17)
+    batches.note(100)
+    await world.run(4)
+    const before = wakes()
+    batches.turned(batches.open, false)
+    batches.plan(false)
+    expect([wakes(), batches.open, written.length]).toEqual([before, false, 1])
+    await world.run(10)
+    expect([wakes(), batches.open]).toEqual([before + 1, true])
+    batches.turned(true, false)
+    expect(written).toHaveLength(2)
   })
 
   test('at the end nothing waits', () => {
