@@ -5,7 +5,7 @@ import type { Logger } from '../base/logging.ts'
 import type { MetricSource } from '../base/metrics.ts'
 import { MqttServer } from '../mqtt/index.ts'
 import { startPlugins } from '../plugin/host.ts'
-import { ClusterNode } from './cluster/cluster-node.ts'
+import { ClusterNode, endWithoutCluster } from './cluster/cluster-node.ts'
 import type { Config } from './config/index.ts'
 import type { ListenerInfo, NodeContext, RunningNode } from './contract.ts'
 import { endAfterDiskFailure, openServedEngine } from './engine.ts'
@@ -70,6 +70,7 @@ async function build(
   const fatal = (error: Error) => endAfterDiskFailure(error, context)
   const ranges = new RangeNode({
     ...{ cluster, engine, lossy, clock, random: systemRandom, log, fatal, hangMs: config.store.hangMs },
+    banned: (error) => endWithoutCluster(error, context),
     clusterName: config.cluster.name,
     replication: replicationOf(config),
   })

@@ -14,6 +14,8 @@ export interface RunOptions {
   input?: string
   /** JavaScript that runs in the process before the command line. */
   preload?: string
+  /** Another build's command line. */
+  program?: string
   /** A command line that runs it, such as `ip netns exec x`. */
   prefix?: readonly string[]
 }
@@ -41,7 +43,7 @@ export async function endAll(): Promise<void> {
 export async function spawnCli(args: readonly string[], options: RunOptions = {}): Promise<CliProcess> {
   const preload =
     options.preload === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(options.preload)}`]
-  return spawnProgram([...preload, await builtMain(), ...args], options)
+  return spawnProgram([...preload, options.program ?? (await builtMain()), ...args], options)
 }
 
 /** Another program of ours, with the arguments of node. */

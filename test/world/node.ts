@@ -117,7 +117,7 @@ export class Node {
     this.ranges = new RangeNode({
       cluster: { underlay: this.gossip, overlay, peers: this.peers, incarnation },
       ...{ clusterName: 'sim', replication: { dist: 3, inbox: 3, retain: 3 }, engine, lossy: false },
-      ...{ hangMs: HANG_MS, clock, random, log, fatal, defer },
+      ...{ hangMs: HANG_MS, clock, random, log, fatal, banned: fatal, defer },
     })
     const events = new EventBus({ clock, logger: silentLogger })
     events.add({ name: 'sim', types: null, report: (event) => it.heard(machine.name, event) })

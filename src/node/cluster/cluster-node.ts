@@ -235,8 +235,8 @@ function toldAddress({ cluster, rpc }: Config, port: number): string {
   return addressOf(rpc.host, port)
 }
 
-/** Such as an id that another process has: nothing that this node says is believed any more. */
-function endWithoutCluster(error: Error, { log }: NodeContext): void {
+/** Such as an id that another process has, or a program that is too old: nothing that this node says is believed. */
+export function endWithoutCluster(error: Error, { log }: NodeContext): void {
   log.error({ err: error }, 'The process ends: it cannot be a member of its cluster')
   process.exit(1)
 }

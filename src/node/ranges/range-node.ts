@@ -48,6 +48,8 @@ export interface RangeNodeOptions {
   log: Logger
   /** The disk failed: the process must end. */
   fatal: (error: Error) => void
+  /** The cluster does not take this node: the process must end. */
+  banned: (error: Error) => void
   /** Runs a callback after what runs now: a turn of the loop. Default setImmediate. */
   defer?: (callback: () => void) => void
 }
@@ -78,7 +80,7 @@ export class RangeNode implements MetricSource {
   #rules: { revision: number; rules: Rules } | null = null
 
   constructor(options: RangeNodeOptions) {
-    const { cluster, engine, lossy, clock, random, log, fatal, hangMs, clusterName } = options
+    const { cluster, engine, lossy, clock, random, log, fatal, banned, hangMs, clusterName } = options
     const { underlay, peers, incarnation } = cluster
     const { id } = underlay.self
     const { defer = (callback) => void setImmediate(callback) } = options
@@ -114,7 +116,7 @@ export class RangeNode implements MetricSource {
     this.#founding = new Founding(
       {
         ...{ underlay, meta: this.metaRanges, clusterName, incarnation, clock, log },
-        ...{ services: SERVICES, features: FEATURES, state: () => this.meta.state, banned: fatal },
+        ...{ services: SERVICES, features: FEATURES, state: () => this.meta.state, banned },
         founded: () => underlay.founded(),
       },
       () => this.#founds,

@@ -127,13 +127,17 @@ export class NodeProcess {
     return this.#said + this.output + (this.#cli?.stderr ?? '')
   }
 
-  async start(): Promise<void> {
-    const { prefix } = this.#options
-    const own = ['--data', this.data, '--set', `node.name=${this.name}`, '--set', 'store.engine=memory']
-    this.#cli = await spawnCli(['start', ...own, ...ANY_PORTS, ...this.args], { prefix })
+  /** `program`: another build than that of these sources. */
+  async start(program?: string): Promise<void> {
+    this.#cli = await this.#spawn(program)
     await this.#cli.waitFor(/^(ready|started) /m)
     this.api = this.listener('api')
     this.address = this.listener('cluster')
+  }
+
+  /** Starts, although it will end by itself; gives what it said. */
+  async ends(): Promise<Finished> {
+    return await (await this.#spawn()).finished
   }
 
   /** Its address. */
@@ -178,6 +182,13 @@ export class NodeProcess {
     const text = await (await this.#fetch('/metrics')).text()
     const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
     return lines.filter((line) => line.includes(labels)).reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+  }
+
+  #spawn(program?: string): Promise<CliProcess> {
+    const { prefix } = this.#options
+    const own = ['--data', this.data, '--set', `node.name=${this.name}`, '--set', 'store.engine=memory']
+    const options = program === undefined ? { prefix } : { prefix, program }
+    return spawnCli(['start', ...own, ...ANY_PORTS, ...this.args], options)
   }
 
   #fetch(path: string): Promise<Response> {
