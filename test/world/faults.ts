@@ -107,7 +107,7 @@ export class Faults {
   }
 
   #for(meanMs: number, undo: () => void): number {
-    const forMs = 50 + this.#random.float() * meanMs * 2
+    const forMs = 50 + this.#random.float() * meanMs * 2 * this.#plan.patience
     this.#it.world.clock.after(forMs, () => {
       if (!this.#calm) undo()
     })

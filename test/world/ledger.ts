@@ -44,6 +44,11 @@ export class Ledger {
     this.#it = it
   }
 
+  /** A message came after one that its publisher sent later, to another node. */
+  noteLate(): void {
+    this.#it.count('late messages of publishers that moved')
+  }
+
   get nowMs(): number {
     return this.#it.world.elapsedMs
   }

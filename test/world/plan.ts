@@ -25,6 +25,8 @@ export interface Plan {
   nodes: number
   /** Of faults and of what clients do. */
   durationMs: number
+  /** How much longer than usual pauses, cuts and outages last. */
+  patience: number
   /** Mean time between two of a kind; absent = never. */
   meanMs: Partial<Record<Fault, number>>
   delayMsMax: number
@@ -68,6 +70,7 @@ export function planOf(seed: number, given: Partial<Plan> = {}): Plan {
     seed,
     nodes: oneOf(random, [3, 3, 3, 4, 5]),
     durationMs: 4_000 + random.below(5_000),
+    patience: 1,
     meanMs,
     delayMsMax: oneOf(random, [2, 5, 20]),
     actMs: oneOf(random, [150, 250, 400]),

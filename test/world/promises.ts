@@ -4,8 +4,13 @@
 export const HOLDS = {
   /** A QoS 1 or 2 publish that is accepted anywhere after the SUBACK finds the subscriber, whatever is cut or late. */
   subackEverywhere: false,
+  /**
+   * Where a publisher goes on at another node, what waits for a cut link of the first one comes to transient subscribers
+   * before what it publishes later.
+   */
+  orderWhenMoved: false,
   /** A node that is cut off closes its connections before another one acts for their clients. */
-  oneOwnerWhenCut: false,
+  oneOwnerWhenCut: true,
   /** Wills of nodes that never come back. */
-  willOfDeadNode: false,
+  willOfDeadNode: true,
 }

@@ -1,4 +1,5 @@
 import type { Ledger, Publish } from './ledger.ts'
+import { HOLDS } from './promises.ts'
 
 /** A publish of this client that is not done: its packet id, and whether its PUBREC came. */
 export interface Outgoing {
@@ -118,9 +119,17 @@ export class SessionState {
     const stream = `${publisher} ${topic} ${qos}`
     const last = this.#last.get(stream)
     if (last !== undefined && last > number) {
+      if (!HOLDS.orderWhenMoved && this.#moved(number, last)) return this.#ledger.noteLate()
       this.#fail(`M3: message ${number} of ${publisher} on ${topic}, QoS ${qos}, comes after ${last}`)
     }
     this.#last.set(stream, number)
+  }
+
+  /** Its publisher sent it to another node than the later one. */
+  #moved(number: number, last: number): boolean {
+    const { publishes } = this.#ledger
+    const [earlier, later] = [publishes[number]!, publishes[last]!]
+    return [...earlier.nodes].some((node) => !later.nodes.has(node))
   }
 
   #fail(reason: string): never {

@@ -18,6 +18,8 @@ export interface FrontLeasesOptions {
   ports: LeasePorts
   /** The ranges of which this store has a replica. */
   here: () => RangeDescriptor[]
+  /** The machine has slept: told at once. */
+  slept: () => void
   /** As {@link LeasePorts.send}, to this store. */
   askHere: (range: string, ask: Ask, reply: (answer: Answer) => void) => void
 }
@@ -128,7 +130,7 @@ export class FrontLeases implements LeaseWatch {
     if (this.#ranges === null) return
     const nowMs = this.#nowMs()
     this.#learnRanges()
-    if (this.#slept()) this.#machine.doubt()
+    if (this.#slept() && this.#machine.doubt().length > 0) this.#closeLost()
     for (const { key } of this.#waiting) this.#machine.soon(rangeOf(this.#spans, key)?.id ?? '')
     const { asks, close } = this.#machine.tick(nowMs)
     for (const { range, ask } of asks) this.#ask(range, ask, nowMs)
@@ -261,8 +263,8 @@ export class FrontLeases implements LeaseWatch {
     const offsetMs = this.#clockOffset()
     const slept = offsetMs - this.#offsetMs > SLEPT_MS
     this.#offsetMs = offsetMs
-    if (!slept || this.#options.ports.lonely()) return false
-    return true
+    if (slept) this.#options.slept()
+    return slept && !this.#options.ports.lonely()
   }
 
   #clockOffset(): number {

@@ -32,6 +32,7 @@ export class NodeLeases {
     this.front = new FrontLeases({
       ...{ node, incarnations, clock, log, ports },
       here: () => this.leaders.landscape(),
+      slept: () => this.leaders.doubt(),
       askHere: (range, ask, reply) => this.leaders.ask(range, ask, reply),
     })
     this.leaders.onChange = () => this.front.ledAnew()

@@ -78,3 +78,65 @@ test('what a node held that was killed is given up, and its wills fire once', as
     for (const { mqtt } of [watcher, publisher, again, back]) mqtt.end(true)
   })
 })
+
+test('a node that stood still acts for nobody when it goes on, and its subscribers receive again', async () => {
+  await using(async (fleet) => {
+    const [a, b, c] = await three(fleet)
+    const watcher = await connect(a, 'watcher')
+    await watcher.mqtt.subscribeAsync('will/#', { qos: 1 })
+    const publisher = await connect(b, 'publisher')
+    const kept = await connect(c, 'kept', { ...KEPT, ...will('will/kept', 0) })
+    await kept.mqtt.subscribeAsync('queue/#', { qos: 1 })
+    const plain = await connect(c, 'plain')
+    await plain.mqtt.subscribeAsync('plain/#')
+
+    c.signal('SIGSTOP')
+    await eventually(async () => watcher.got.length > 0, 'the will fires while its node stands still')
+    const again = await connect(b, 'kept', KEPT)
+    await publisher.mqtt.publishAsync('queue/1', 'x', { qos: 1 })
+    await eventually(async () => again.got.includes('queue/1 x'), 'the session goes on elsewhere')
+    c.signal('SIGCONT')
+
+    await eventually(async () => !kept.mqtt.connected, 'the connection of before is closed')
+    expect([0x8b, 0x8e, null]).toContain(kept.disconnected())
+    await eventually(async () => {
+      await publisher.mqtt.publishAsync('plain/again', '', { qos: 0 })
+      return plain.got.includes('plain/again ')
+    }, 'subscribers of the node receive again')
+    expect(plain.mqtt.connected).toBe(true)
+    expect(await c.metric('flockmq_node_held_for_gone_total')).toBeGreaterThan(0)
+    await publisher.mqtt.publishAsync('queue/2', 'x', { qos: 1 })
+    await publisher.mqtt.publishAsync('will/after', '', { qos: 1 })
+    await eventually(async () => again.got.includes('queue/2 x') && watcher.got.includes('will/after '), 'what follows')
+    expect(kept.got).toEqual([])
+    expect(watcher.got).toEqual(['will/kept dead', 'will/after '])
+    for (const { mqtt } of [watcher, publisher, plain, again]) mqtt.end(true)
+  })
+})
+
+test('a node that is cut off refuses sessions, and serves plain clients', async () => {
+  await using(async (fleet) => {
+    const [a, b, c] = await three(fleet)
+    const kept = await connect(c, 'kept', KEPT)
+    const plain = await connect(c, 'plain')
+    await plain.mqtt.subscribeAsync('plain/#')
+    await Promise.all([a.kill(), b.kill()])
+
+    await eventually(async () => !kept.mqtt.connected, 'the connection is closed when its lease ends')
+    expect(kept.disconnected()).toBe(0x8b)
+    const refusal = (clientId: string, options: IClientOptions) =>
+      connect(c, clientId, options).then(
+        () => 'accepted',
+        (error: { code?: number }) => error.code,
+      )
+    expect(await refusal('kept', KEPT)).toBe(0x88)
+    expect(await refusal('other', will('will/x', 0))).toBe(0x88)
+    expect(await refusal('old', { protocolVersion: 4, clean: false })).toBe(3)
+    const later = await connect(c, 'later')
+    await eventually(async () => {
+      later.mqtt.publish('plain/1', 'x')
+      return plain.got.includes('plain/1 x')
+    }, 'QoS 0 goes on')
+    for (const { mqtt } of [plain, later]) mqtt.end(true)
+  })
+})
