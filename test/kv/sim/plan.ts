@@ -74,7 +74,7 @@ const MEANS: Record<Fault, number> = {
   'hung disk': 4_800,
   'failed disk': 7_200,
   'wiped disk': 4_800,
-  'damaged log': 4_800,
+  'damaged log': 3_600,
   'damaged state': 3_000,
   'full disk': 6_000,
   pause: 3_600,
@@ -83,7 +83,7 @@ const MEANS: Record<Fault, number> = {
   membership: 900,
   split: 1_800,
   merge: 900,
-  transfer: 1_500,
+  transfer: 1_000,
   'client restart': 4_800,
 }
 /** Of faults that each plan has. */
