@@ -19,10 +19,14 @@ interface Node {
 }
 
 /** Nodes whose questions reach each other, and whose connections are numbers. */
-function flock(counts: number[], options: { automatic?: boolean; states?: Member['state'][] } = {}) {
+function flock(
+  counts: number[],
+  options: { automatic?: boolean; states?: Member['state'][]; clientless?: number[] } = {},
+) {
   const world = new World({ seed: 1 })
   const nodes = new Map<string, Node>()
   const states = options.states ?? []
+  const serves = (i: number) => options.clientless?.includes(i) !== true
   counts.forEach((connections, i) => {
     const own = `n${i}`
     const answerers = new Map<string, Answerer>()
@@ -36,10 +40,10 @@ function flock(counts: number[], options: { automatic?: boolean; states?: Member
       answer: (question) => answerers.get(question.ask)!(question),
       rebalance: new Rebalance({
         ...{ control, clock: world.clock, log: silentLogger },
-        members: () => counts.map((_, j) => memberOf(`n${j}`, states[j] ?? 'alive', i === j)),
+        members: () => counts.map((_, j) => memberOf(`n${j}`, states[j] ?? 'alive', i === j, serves(j))),
         connections: () => node.connections,
         health: () => ({ ready: node.ready, reasons: [] }),
-        mover: moverOf(orders),
+        mover: serves(i) ? moverOf(orders) : null,
         settings: { automatic: options.automatic ?? false, spreadPercent: 20, perSecond: 50, reference: `${own}:1883` },
       }),
     }
@@ -48,8 +52,8 @@ function flock(counts: number[], options: { automatic?: boolean; states?: Member
   return { world, nodes: [...nodes.values()] }
 }
 
-function memberOf(name: string, state: Member['state'], self: boolean): Member {
-  return { name, id: name, state, self, roles: ['mqtt'] } as unknown as Member
+function memberOf(name: string, state: Member['state'], self: boolean, serves: boolean): Member {
+  return { name, id: name, state, self, roles: serves ? ['mqtt'] : ['dist'] } as unknown as Member
 }
 
 function moverOf(orders: Node['orders']): Mover {
@@ -86,6 +90,21 @@ test('whichever node is asked, those with too many are told, and nobody else', a
   }
 })
 
+test('a node that serves no clients asks the others, counts for nothing, and takes no order', async () => {
+  const { world, nodes } = flock([100, 0, 0], { clientless: [2], automatic: true })
+  const info = await nodes[2]!.rebalance.begin(ANY)
+  expect(info.nodes.map(({ name, excess }) => [name, excess])).toEqual([
+    ['n0', 50],
+    ['n1', 0],
+  ])
+  expect(nodes.map(({ orders }) => orders.length)).toEqual([1, 0, 0])
+  const order = { count: 1, keep: 0, perSecond: 1, to: [] }
+  expect(() => nodes[2]!.answer({ ask: 'move-connections', order })).toThrow('there are none')
+  nodes[2]!.rebalance.start()
+  await world.run(60_000)
+  expect(nodes.map(({ orders }) => orders.length)).toEqual([1, 0, 0])
+})
+
 test('a look moves nothing; a cancel stops all', async () => {
   const { nodes } = flock([100, 0])
   expect((await nodes[1]!.rebalance.info(ANY)).nodes.map(({ excess }) => excess)).toEqual([50, 0])
@@ -95,7 +114,7 @@ test('a look moves nothing; a cancel stops all', async () => {
 })
 
 test('who is not ready, dead or silent neither gives nor gets, and is named', async () => {
-  const { nodes } = flock([100, 0, 90, 50], { states: ['alive', 'dead', 'alive', 'alive'] })
+  const { nodes } = flock([100, 0, 0, 50], { states: ['alive', 'dead', 'alive', 'alive'] })
   nodes[2]!.ready = false
   nodes[3]!.answer = () => {
     throw new BrokerError('TIMEOUT', 'No answer came')
@@ -104,7 +123,7 @@ test('who is not ready, dead or silent neither gives nor gets, and is named', as
   expect(shown.map(({ connections, error }) => [connections, error])).toEqual([
     [100, null],
     [null, 'it is dead'],
-    [90, 'it is not ready: it starts'],
+    [0, 'it is not ready: it starts'],
     [null, 'No answer came'],
   ])
   expect(nodes.flatMap(({ orders }) => orders)).toEqual([])
@@ -112,7 +131,7 @@ test('who is not ready, dead or silent neither gives nor gets, and is named', as
 NODE  CONNECTIONS  TOO MANY  MOVING  NOTE
 n0            100         -       -
 n1              -         -       -  it is dead
-n2             90         -       -  it is not ready: it starts
+n2              0         -       -  it is not ready: it starts
 n3              -         -       -  No answer came
 
 No node is more than 20 % above the mean.
