@@ -329,7 +329,7 @@ export class InboxClient implements Inbox {
     if (this.#passHere(tenant, insert.message, target)) return 'ok'
     const command = toCommand(tenant, insert, target)
     this.#qos0.decide(command.key, target.incarnation, (error, answer) => {
-      if (error !== null || answer === null) return later(error, null)
+      if (error !== null || answer === null) return later(null, 'dropped')
       if (typeof answer === 'object' && this.#passAway(command, answer.nodes, hops)) return later(null, 'ok')
       const queue = typeof answer === 'object' ? answer.queue : answer === 'queue'
       if (!queue) return later(null, answer === 'absent' ? 'absent' : 'dropped')

@@ -17,6 +17,8 @@ interface Known {
 /** Milliseconds that an answer is good for. */
 const KNOWN_MS = 1_000
 const KNOWN_MAX = 10_000
+/** Longest wait for an answer: a message that comes late may come behind what its publisher sent from elsewhere. */
+const WAIT_MS = 1_000
 const WAITING_MAX = 1_000
 
 /** Remembers for a moment where QoS 0 messages for sessions go that are not here: none of them is logged. */
@@ -51,7 +53,7 @@ export class Qos0Gate {
       known.answer = answer
       for (const each of known.waiting.splice(0)) each(error, answer)
     }
-    this.#ranges.query(key, { type: 'qos0', key, incarnation }, { linearizable: false }).then(
+    this.#ranges.query(key, { type: 'qos0', key, incarnation }, { linearizable: false, deadlineMs: WAIT_MS }).then(
       (answer) => settle(null, answer as Qos0Answer),
       (error: unknown) => settle(error as Error, null),
     )

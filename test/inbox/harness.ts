@@ -150,6 +150,8 @@ export class World implements WillPublisher {
     const { clock } = this
     this.store = new Store({
       ...{ engine, clock, random, storeId: 'n1', log: silentLogger, defer, decodeAlways: true },
+      // Time stands still here.
+      limits: { gatherMs: 0 },
     })
     const initialSplits = splits.map((at) => inboxStart(TENANT, at as InboxId))
     this.inbox = createInbox({

@@ -6,7 +6,7 @@ import { LetterWriter, type PassLetter } from './letters.ts'
 /** Letters that are gathered before they leave: of more than one turn where there are so many. */
 const LETTERS_BYTES = 256 * 1024
 
-/** Sends QoS 0 messages to the nodes of their sessions: those of one turn to one node in one frame. */
+/** Sends QoS 0 messages to the nodes of their sessions, now or never: those of one turn to one node in one frame. */
 export class Passing {
   readonly #peers: Peers
   readonly #refused: (letters: readonly PassLetter[]) => void
@@ -20,6 +20,8 @@ export class Passing {
   }
 
   send(node: HostId, letter: PassLetter): void {
+    // A link would keep it until it is open again, and who publishes may be elsewhere by then.
+    if (this.#peers.linkState(node, WATCH.kind) === 'waiting') return this.#refused([letter])
     let own = this.#writers.get(node)
     if (own === undefined) this.#writers.set(node, (own = { writer: new LetterWriter(), letters: [] }))
     own.writer.write(0, letter)

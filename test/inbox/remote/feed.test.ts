@@ -1,4 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
+import { BrokerError } from '../../../src/base/errors.ts'
 import type { InboxId } from '../../../src/base/ids.ts'
 import { silentLogger } from '../../../src/base/logging.ts'
 import type { FeedOptions, GroupKey, Inbox, InboxKey, InboxRanges, Owner } from '../../../src/inbox/index.ts'
@@ -23,7 +24,9 @@ class Apart {
   readonly asked: string[] = []
   readonly front: Inbox
   observer!: InboxObserver
-  readonly drops: string[] = []
+  /** No query of the front is answered; how long it waited for the last one. */
+  failing = false
+  patienceMs = 0
   #connections = 0
 
   constructor() {
@@ -36,6 +39,8 @@ class Apart {
       close: () => ranges.close(),
       query: (key, query, options) => {
         this.asked.push(query.type)
+        this.patienceMs = options?.deadlineMs ?? 10_000
+        if (this.failing) return Promise.reject(new BrokerError('TIMEOUT', 'Nobody answers'))
         return ranges.query(key, query, options)
       },
     }
@@ -323,6 +328,36 @@ test('QoS 0 follows a session that has moved, and what finds it nowhere is count
   expect(client.seen).toEqual(['a'])
   expect(away.client.seen).toEqual(['x'])
   expect(told).toEqual(['d full-newest 1'])
+})
+
+test('QoS 0 that cannot go now never goes, and is counted', async () => {
+  const { owner, client } = await apart.session('c')
+  apart.store.start()
+  await apart.store.insert('a', [owner], 0)
+  apart.links.node('n1').down = true
+  await apart.store.insert('b', [owner], 0)
+  apart.links.node('n1').down = false
+  await apart.store.insert('c', [owner], 0)
+  await apart.settle()
+  expect(client.seen).toEqual(['a', 'c'])
+  expect(apart.store.drops).toEqual(['c full-newest 1'])
+  // Nor does it wait for long for who knows where the session is.
+  apart.failing = true
+  const home = await apart.store.owner('h')
+  const target = {
+    inbox: home.inbox,
+    incarnation: home.incarnation,
+    qos: 0,
+    retain: false,
+    subscriptionIds: [],
+  } as const
+  const results = new Promise((resolve, reject) => {
+    apart.front.insert(TENANT, { message: message('x', { qos: 0 }), targets: [target], dedup: null }, (error, all) =>
+      error === null ? resolve(all) : reject(error),
+    )
+  })
+  expect(await results).toEqual(['dropped'])
+  expect(apart.patienceMs).toBeLessThanOrEqual(1_000)
 })
 
 test('what makes no sense on the wire is counted, and costs nobody anything', async () => {

@@ -158,6 +158,8 @@ export class SimPeers {
   readonly streams = new Map<number, StreamHandler<unknown, unknown>>()
   /** Of streams that others opened here, in order. */
   readonly sinks: SimSink[] = []
+  /** Its links are between two attempts. */
+  down = false
   /** Bytes of their chunks. */
   written = 0
   readonly #messages = new Map<number, MessageHandler<unknown>>()
@@ -210,6 +212,10 @@ export class SimPeers {
   watchLinks(watcher: (node: HostId, kind: LinkKind, state: LinkState) => void): () => void {
     this.#watcher = watcher
     return () => {}
+  }
+
+  linkState(): LinkState {
+    return this.down ? 'waiting' : 'open'
   }
 
   broke(node: string): void {
