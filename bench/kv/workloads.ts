@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { ReplicaChange } from '../../src/kv/store/replica-change.ts'
 import { cpuMicros } from '../proc.ts'
 import { Fleet, type FleetOptions, type Member } from './fleet.ts'
 import type { Audit, LoadOptions } from './load.ts'
@@ -126,6 +127,7 @@ export interface MoveOptions extends FleetOptions {
 /** Of what is put in first: larger than what is written during the move, so that filling takes no longer than needed. */
 const FILL_VALUE_BYTES = 1_024
 const SAMPLE_MS = 1_000
+const CHANGES_MAX = 100
 
 /** One large range gets a replica on a new store, and loses its first one, while mutations come in. */
 export async function move(options: MoveOptions, say: Say): Promise<{ figures: Figures; rssMib: number[][] }> {
@@ -155,13 +157,11 @@ export async function move(options: MoveOptions, say: Say): Promise<{ figures: F
     const during = await calls.call('measured', NOTHING)
     say(`copied in ${Math.round(copiedMs)} ms, p99 ${during.p99} ms`)
     await calls.call('measuring', NOTHING)
-    await leader.calls.call('change', {
-      range,
-      changes: [
-        { store: newcomer.name, role: 'voter' },
-        { store: from.name, role: 'none' },
-      ],
-    })
+    const changes: ReplicaChange[] = [
+      { store: newcomer.name, role: 'voter' },
+      { store: from.name, role: 'none' },
+    ]
+    await admitted(() => leader.calls.call('change', { range, changes }))
     const after = await calls.call('measured', NOTHING)
     say(`it votes, the old replica is gone: p99 ${after.p99} ms`)
     await calls.call('end', NOTHING)
@@ -198,6 +198,18 @@ async function caughtUp(fleet: Fleet, newcomer: Member): Promise<void> {
     // It follows, as near as who has voted all the time.
     if (own > 0 && most - own < 1_000) return
     await delay(100)
+  }
+}
+
+/** A leader may not have heard yet how far the newcomer is: it is asked again, as balancers do. */
+async function admitted(change: () => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await change()
+    } catch (error) {
+      if (tries === CHANGES_MAX) throw error
+      await delay(100)
+    }
   }
 }
 

@@ -268,6 +268,8 @@ export interface PeerStatus {
   state: ProgressState
   match: number
   next: number
+  /** Of the snapshot that it is sent, in state snapshot; else 0. */
+  snapshotIndex: number
   active: boolean
   /**
    * It denies what it once said to have on disk: its disk lost writes. Where that lasts it must be replaced, under a new

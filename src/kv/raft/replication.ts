@@ -144,8 +144,8 @@ export class Replication {
 
   status(): PeerStatus[] {
     return [...this.peers].map(([id, peer]) => {
-      const { state, match, next, lost } = peer
-      return { id, state, match, next, active: this.#isActive(peer), lost }
+      const { state, match, next, snapshotIndex, lost } = peer
+      return { id, state, match, next, snapshotIndex, active: this.#isActive(peer), lost }
     })
   }
 

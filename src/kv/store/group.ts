@@ -214,9 +214,16 @@ export class Group {
   /** The log up to here is needed no more, of what is up to `applied`. */
   neededFrom(applied: number): number {
     let index = applied
-    // Who is sent a snapshot needs no entries before it.
-    for (const { state, match } of this.#raft.peers()) if (state !== 'snapshot') index = Math.min(index, match)
+    // Who is sent a snapshot goes on behind it, however long that takes: else it would be sent the next one, for ever.
+    for (const { state, match, snapshotIndex } of this.#raft.peers()) {
+      index = Math.min(index, state === 'snapshot' ? snapshotIndex : match)
+    }
     return index
+  }
+
+  /** Somebody is sent a snapshot. */
+  get sendsState(): boolean {
+    return this.#raft.peers().some(({ state }) => state === 'snapshot')
   }
 
   persisted(report: Persisted): void {

@@ -29,6 +29,8 @@ interface Committed {
 }
 
 const NO_ANSWER = () => {}
+/** While a state is sent the log may be so much longer: it is all that comes meanwhile. */
+const SENDING_LOG_FACTOR = 4
 
 /** Entries of a group under way: while the disk or the network is slow, the next ones gather. */
 const ENTRIES_UNDER_WAY_MAX = 4
@@ -286,7 +288,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
     if (log.bytes <= 2 * kept) return
     // What every replica has on disk of a frozen range stays there, until it is a part of another one.
     if (this.range.merge.frozen !== null) return
-    const needed = log.bytes > logBytesMax ? this.landedIndex : this.group.neededFrom(this.landedIndex)
+    const most = this.group.sendsState ? logBytesMax * SENDING_LOG_FACTOR : logBytesMax
+    const needed = log.bytes > most ? this.landedIndex : this.group.neededFrom(this.landedIndex)
     gathered.raft.push(...log.compact(needed, kept))
   }
 

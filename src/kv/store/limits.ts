@@ -12,7 +12,7 @@ export interface StoreLimits {
   logBytesAlone: number
   /** In a group, what one that was away for a moment lacks. Default 16 MiB. */
   logBytesGroup: number
-  /** The same and what a follower has not answered. Default 64 MiB. */
+  /** The same and what a follower has not answered; while one is sent a state, four times as much. Default 64 MiB. */
   logBytesMax: number
   /**
    * Where much comes, batches begin so far apart, in ms: what comes meanwhile shares one write, one fdatasync and one frame

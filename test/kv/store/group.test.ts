@@ -251,6 +251,30 @@ describe('replicas that come and go', () => {
     expect(cluster.health()).toEqual([])
   })
 
+  test('a state that takes long is not overtaken by the log', async () => {
+    const world = new World({ seed: 1, network: { lossPercent: 0, delayMsMin: 0.2, delayMsMax: 2 } })
+    const sent: string[] = []
+    const cluster = new SimulatedCluster({
+      ...{ world, stores: FOUR, voters: 3, coprocessor: () => new Toy(), makeObserver: () => new ToyObserver() },
+      store: { snapshotBytesPerSecond: 1_000_000, limits: { logBytesGroup: 100_000 } },
+      sending: (_from, _to, packets) => {
+        for (const each of packets) if (each.type === 'snapshot') sent.push(each.message.type)
+      },
+    })
+    const client = cluster.client()
+    const append = (key: string, word: string) => client.mutate(bytes(`k${key}`), { type: 'append', key, word })
+    for (let i = 0; i < 40; i++) await world.resolve(append(`${i}`, 'w'.repeat(100_000)))
+    const leader = cluster.leader('inbox-1')!
+    await world.resolve(cluster.store(leader).change('inbox-1', [{ store: 's4', role: 'learner' }]))
+    const caughtUp = () => cluster.store('s4').ranges()[0]?.index === cluster.store(leader).ranges()[0]!.index
+    for (let i = 0; !caughtUp(); i++) {
+      await world.resolve(append(`more${i}`, 'w'.repeat(10_000)))
+      await world.run(20)
+      expect(i).toBeLessThan(1_000)
+    }
+    expect(sent.filter((type) => type === 'offer')).toHaveLength(1)
+  })
+
   test.each(seeds(10))('a state that is interrupted is begun again, seed %i', async (seed) => {
     const held = setup(seed, [], FOUR, 1)
     const { world, cluster, append, observed } = held
