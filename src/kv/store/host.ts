@@ -445,7 +445,8 @@ export class RangeHost<Command, Response, Query, Answer, Effect> implements Host
   ): void {
     for (const write of outcome.writes) gathered.data.push(write)
     for (const write of outcome.metaWrites) gathered.meta.push(write)
-    if (how.waits) gathered.urgent = true
+    // Until it has landed, clients are told of the descriptor before.
+    if (how.waits || outcome.descriptor !== this.range.descriptor) gathered.urgent = true
     if (outcome.child !== null) gathered.raft.push(...this.#service.beginChild(outcome.child))
     if (outcome.merged !== null) this.#service.absorb(outcome.merged.id, this.range.latest)
     if (outcome.merge !== null) this.group.keepAwake(takesPart(outcome.merge))

@@ -62,7 +62,8 @@ export class TimedWork<Command> {
     }
     this.#underWay = true
     const run = { stream: '', previous: 0, first: 0, count: commands.length, answered: 0 }
-    const { id, epoch } = this.#range.descriptor
+    // As applied: what it is due by was read so, and it is checked so.
+    const { id, epoch } = this.#range.latest
     return { range: id, epochVersion: epoch.version, run, keys: [], commands, bytes: 0 }
   }
 }
