@@ -161,15 +161,15 @@ export class Control implements Registered {
     return permissions.all || permissions.receive(topic)
   }
 
-  /** QoS 2 from a persistent session: its number is committed before the message is routed. */
+  /** QoS 2 from a persistent session: its number is committed first, and kept where a failure is not told: it comes again. */
   receiveQos2(packetId: number, message: Message): void {
     const settle = this.#connection.intake.expectAnswer(PACKET.PUBREC, packetId)
     const owner = this.owner!
     this.#front.inbox.receive(owner, packetId).then(
       (assigned) => {
-        const dedup = { publisher: owner.inbox, ...assigned }
-        this.#route(message, dedup, (error, matched) => {
-          if (error !== null) void this.#front.inbox.release(owner, packetId).catch(() => {})
+        this.#route(message, { publisher: owner.inbox, ...assigned }, (error, matched) => {
+          const tells = this.#connection.version === 5 && this.#connection.session.state === 'open'
+          if (error !== null && tells) void this.#front.inbox.release(owner, packetId).catch(() => {})
           settle(error, matched)
         })
       },

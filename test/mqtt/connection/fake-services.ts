@@ -177,7 +177,8 @@ export class FakeInbox implements Inbox {
     return { number: ++this.#number, repeated: false, floor: 0 }
   }
 
-  async release(): Promise<boolean> {
+  async release(owner: Owner): Promise<boolean> {
+    this.calls.push(`release ${owner.inbox}`)
     return true
   }
 

@@ -142,6 +142,20 @@ describe('QoS 2 of a persistent publisher', () => {
     expect((await client.expect('pubcomp')).reasonCode).toBe(0)
   })
 
+  test.each([
+    ['5: the client is told, and the id is free again', 5, ['release p']],
+    ['3.1.1: the client is not told and sends it again, so that it keeps its number', 4, []],
+  ] as const)('that fails in MQTT %s', async (_what, version, released) => {
+    const harness = await new Harness().start()
+    await harness.subscriber('t', 2, { clientId: 's', ...KEPT })
+    const client = await harness.connect({ clientId: 'p', version, ...KEPT })
+    harness.inbox.insertError = new BrokerError('TIMEOUT', 'It may have been stored')
+    client.publish('t', 'x', { qos: 2, packetId: 5 })
+    await harness.settle()
+    expect(harness.inbox.inserted).toHaveLength(1)
+    expect(harness.inbox.calls.filter((call) => call.startsWith('release'))).toEqual(released)
+  })
+
   test('counts against the receive maximum until PUBREL', async () => {
     const harness = await new Harness({ settings: { receiveMaximum: 2 } }).start()
     const client = await harness.connect({ clientId: 'p', ...KEPT })
