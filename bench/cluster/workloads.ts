@@ -1,7 +1,7 @@
 /** What is measured of a cluster: the scenarios of one broker with clients on several nodes, and what only a cluster has. */
 import { randomBytes } from 'node:crypto'
 import { encodePublish } from '../generator/codec.ts'
-import { Link } from '../generator/link.ts'
+import { Link, setOnLost } from '../generator/link.ts'
 import { rssMib } from '../proc.ts'
 import { generate, type Line } from '../run.ts'
 import type { Result, Spec } from '../spec.ts'
@@ -82,6 +82,11 @@ export async function subscriptions(
   say: (line: string) => void,
 ): Promise<Record<string, number>> {
   const flock = await Flock.start(options)
+  // It is told with what the node said.
+  setOnLost((error) => {
+    say(`${error.message}\n${flock.nodes.map(({ name, child }) => `${name}: ${child.output()}`).join('\n')}`)
+    process.exit(1)
+  })
   try {
     const routesBefore = await flock.metric('flockmq_dist_routes')
     const rssBefore = memory(flock)
