@@ -1,8 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { endAll, runCli } from '../node/run-cli.ts'
 import {
   configOf,
@@ -11,13 +10,16 @@ import {
   kubernetesFile,
   manifests,
   podEnvironment,
+  removeWritten,
   SECRETS,
   seconds,
   textOf,
+  writtenAs,
   yamlOf,
 } from './examples.ts'
 
 afterEach(endAll)
+afterAll(removeWritten)
 
 const FILLED = {
   ...{ 'metadata.name': 'flockmq-0', 'status.podIP': '10.1.2.3', 'cluster-secret': 'gossip', 'api-token': 'token' },
@@ -54,8 +56,7 @@ test('what is commented out in the example for three hosts is right as well', ()
   const text = textOf('three-hosts/flockmq.yml')
   const taken = text.replaceAll(/^(\s+)#(\w+:|\s+\w+:)/gm, '$1$2')
   expect(taken.match(/\n/g)).toHaveLength(text.match(/\n/g)!.length)
-  const file = join(mkdtempSync(join(tmpdir(), 'flockmq-deploy-')), 'flockmq.yml')
-  writeFileSync(file, taken)
+  const file = writtenAs('taken.yml', taken)
   const { node, mqtt } = configOf(file, SECRETS)
   expect(node.zone).toBe('rack-1')
   expect(mqtt.listeners.tls).toMatchObject({ type: 'tls', host: '0.0.0.0', port: 8883 })
@@ -228,9 +229,8 @@ describe('systemd', () => {
   })
 
   test.skipIf(!hasSystemd)('systemd finds no mistake in it, and little that it may (skipped without systemd)', () => {
-    const file = join(mkdtempSync(join(tmpdir(), 'flockmq-deploy-')), 'flockmq.service')
     // Programs must be where they are said to be; this one is here.
-    writeFileSync(file, unit.replaceAll('/usr/bin/node', process.execPath))
+    const file = writtenAs('flockmq.service', unit.replaceAll('/usr/bin/node', process.execPath))
     const { status, said } = run('verify', file)
     // Units of this machine have mistakes of their own.
     expect(said.split('\n').filter((line) => line.includes('flockmq'))).toEqual([])

@@ -1,5 +1,5 @@
 /** The example configurations of deploy/, as their programs would see them. */
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse, parseAllDocuments } from 'yaml'
@@ -27,11 +27,24 @@ export function manifests(): Map<string, Document> {
   return new Map(documents.map((document) => [`${document.kind}/${document.metadata.name}`, document]))
 }
 
+let folder = ''
+
+/** A file of that name and content, until {@link removeWritten}. */
+export function writtenAs(name: string, content: string): string {
+  if (folder === '') folder = mkdtempSync(join(tmpdir(), 'flockmq-deploy-'))
+  const file = join(folder, name)
+  writeFileSync(file, content)
+  return file
+}
+
+export function removeWritten(): void {
+  if (folder !== '') rmSync(folder, { recursive: true, force: true })
+  folder = ''
+}
+
 /** The file that the pods get, on disk. */
 export function kubernetesFile(): string {
-  const file = join(mkdtempSync(join(tmpdir(), 'flockmq-deploy-')), 'flockmq.yml')
-  writeFileSync(file, manifests().get('ConfigMap/flockmq').data['flockmq.yml'])
-  return file
+  return writtenAs('kubernetes.yml', manifests().get('ConfigMap/flockmq').data['flockmq.yml'])
 }
 
 /** Variables of the StatefulSet's container; a value that the cluster fills in is `FILLED`'s. */
