@@ -67,6 +67,7 @@ export class Checks {
     const { tenant } = stable[0]!
     for (const publish of this.#ledger.publishes) {
       if (publish.tenant !== tenant || publish.qos === 0 || publish.outcome !== 'accepted') continue
+      if (!HOLDS.groupsOutliveMembers && this.#hadTransientMember(publish)) continue
       if (!matches('s/+', publish.topic) || !this.#mustReach(publish, { sinceMs } as Subscription, stable[0]!)) continue
       const has = this.#devices.some(
         ({ id, tenant: of, sessions }) =>
@@ -75,6 +76,15 @@ export class Checks {
       if (!has) return `M7: no member of the group has message ${publish.number}, by ${[...publish.nodes]}`
     }
     return null
+  }
+
+  #hadTransientMember({ tenant, sentMs, answeredMs }: Publish): boolean {
+    return this.#devices.some(({ tenant: of, persistent, subscriptions }) => {
+      if (of !== tenant || persistent) return false
+      return subscriptions.some(({ filter, sinceMs, untilMs }) => {
+        return filter === GROUP && sinceMs - SPREAD_MS < answeredMs && untilMs + SPREAD_MS > sentMs
+      })
+    })
   }
 
   /** M6: a connection that ended without a goodbye is told of. */

@@ -13,4 +13,6 @@ export const HOLDS = {
   oneOwnerWhenCut: true,
   /** Wills of nodes that never come back. */
   willOfDeadNode: true,
+  /** What a group with an inbox has given to a transient member goes to another one when that member is gone. */
+  groupsOutliveMembers: false,
 }

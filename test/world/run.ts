@@ -13,6 +13,8 @@ const LOOK_MS = 250
 const RETAINED_MS = 500
 
 export interface RunOptions extends Partial<Plan> {
+  /** See {@link SETTLE_MS_MAX}. */
+  settleMsMax?: number
   /** What nodes and clients say, line by line. */
   tell?: (line: string) => void
 }
@@ -27,7 +29,7 @@ export interface Outcome {
 
 /** One run from its seed: faults and clients, then calm. Throws at the first broken promise. */
 export async function run(seed: number, options: RunOptions = {}): Promise<Outcome> {
-  const { tell, ...given } = options
+  const { tell, settleMsMax = SETTLE_MS_MAX, ...given } = options
   const plan = planOf(seed, given)
   const it = new BrokerWorld({ seed, nodes: plan.nodes })
   if (tell !== undefined) it.onWord = tell
@@ -35,14 +37,14 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Outco
   process.removeAllListeners('unhandledRejection')
   process.on('unhandledRejection', (error) => it.world.fail(error))
   try {
-    return await live(it, plan)
+    return await live(it, plan, settleMsMax)
   } finally {
     process.removeAllListeners('unhandledRejection')
     for (const each of others) process.on('unhandledRejection', each)
   }
 }
 
-async function live(it: BrokerWorld, plan: Plan): Promise<Outcome> {
+async function live(it: BrokerWorld, plan: Plan, settleMsMax: number): Promise<Outcome> {
   const { world } = it
   await found(it)
   for (const key of plan.splits) await split(it, key)
@@ -56,7 +58,7 @@ async function live(it: BrokerWorld, plan: Plan): Promise<Outcome> {
   await world.run(plan.durationMs)
   faults.calm()
   for (const person of all) person.settle()
-  await within(it, SETTLE_MS_MAX, () => {
+  await within(it, settleMsMax, () => {
     const restless = all.find(({ settled }) => !settled)
     if (restless !== undefined) return `${restless.device.name} is not settled`
     return checks.missing()
