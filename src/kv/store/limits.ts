@@ -15,7 +15,7 @@ export interface StoreLimits {
   /** The same and what a follower has not answered; while one is sent a state, four times as much. Default 64 MiB. */
   logBytesMax: number
   /**
-   * Where much comes, batches begin so far apart, in ms: what comes meanwhile shares one write, one fdatasync and one frame
+   * Where much comes to groups, batches begin so far apart, in ms: what comes meanwhile shares one write, one fdatasync and one frame
    * to each other store. Default 3.
    */
   gatherMs: number

@@ -327,7 +327,8 @@ export class Store implements MetricSource {
   }
 
   #arrived(host: Hosted): void {
-    this.#batches.note(1)
+    // Who is alone waits for the disk only: a batch costs it neither frames nor other stores.
+    if (!host.group.alone) this.#batches.note(1)
     this.#wake(host)
   }
 

@@ -363,6 +363,12 @@ describe('store', () => {
     expect((await world.resolve(again.append('0', 'x')))?.length).toBe(10)
   })
 
+  test('batches of ranges that are alone are not spaced', async () => {
+    const { world, append } = setup()
+    for (let i = 0; i < 100; i++) await world.resolve(append('a', `${i}`))
+    expect(world.elapsedMs).toBe(0)
+  })
+
   test('while a batch is under way the next one gathers', async () => {
     const { world, engine, append, simulated } = setup({ disk: 'simulated' })
     await world.resolve(append('a', 'w'))
