@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openDataFolder, prepareDataFolder } from '../../src/node/folder/data-folder.ts'
 import { acquireLock, findHolder } from '../../src/node/folder/folder-lock.ts'
+import { StoredIncarnations } from '../../src/node/folder/incarnations.ts'
 import { processMark } from '../../src/node/folder/process-mark.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'flockmq-folder-'))
@@ -147,4 +148,13 @@ test('the mark of a process tells it from others', async () => {
   expect(processMark(other.pid)).not.toBe(processMark(process.pid))
   await other.end()
   expect(processMark(other.pid)).toBeNull()
+})
+
+test('incarnations rise over restarts; a damaged number stops the start', () => {
+  const path = emptyFolder()
+  expect([new StoredIncarnations(path).next(), new StoredIncarnations(path).next()]).toEqual([1, 2])
+  const later = new StoredIncarnations(path)
+  expect([later.next(), later.next()]).toEqual([3, 4])
+  writeFileSync(join(path, 'incarnation'), 'x')
+  expect(() => later.next()).toThrow('damaged')
 })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { type Random, seededRandom } from '../../../src/base/clock.ts'
 import type { TenantId } from '../../../src/base/ids.ts'
 import type { Dist, RouteChange } from '../../../src/dist/index.ts'
-import { type GroupName, LocalTable } from '../../../src/mqtt/routing/local-table.ts'
+import { firstRouteOf, type GroupName, LocalTable } from '../../../src/mqtt/routing/local-table.ts'
 import { seeds } from '../../sim/seeds.ts'
 import { FakeSubscriber } from './fake-subscriber.ts'
 
@@ -271,3 +271,43 @@ function drop(table: LocalTable, holder: Holder, filter: string): void {
 }
 
 const isShared = (filter: string) => filter.startsWith('$')
+
+describe('a node that begins anew', () => {
+  test('makes all routes again above those of before; who subscribes meanwhile waits for the new one', async () => {
+    const { dist, table } = setup()
+    const [a, b] = ['a', 'b'].map((id) => new FakeSubscriber(id))
+    table.subscribe(TENANT, 'f', a!, OPTIONS, () => {})
+    table.join(groupOf('f/g', true), a!, OPTIONS, () => {})
+    table.join(groupOf('f/g', true), b!, OPTIONS, () => {})
+    dist.answerAll()
+    // Others have taken them back.
+    dist.routes.clear()
+    const first = firstRouteOf(2)
+    const renewed = table.renew(first)
+    const log: string[] = []
+    table.subscribe(TENANT, 'f', b!, OPTIONS, () => log.push('b'))
+    expect(log).toEqual([])
+    dist.answerAll()
+    await renewed
+    expect(log).toEqual(['b'])
+    expect([...dist.routes].map(([key, { count }]) => [key, count])).toEqual([
+      ['f', 1],
+      ['$true/g/f/g', 2],
+    ])
+    for (const { incarnation } of dist.routes.values()) expect(incarnation).toBeGreaterThan(first)
+    expect(firstRouteOf(3)).toBeGreaterThan(first + 2 ** 31)
+  })
+
+  test('is told where a route could not be made', async () => {
+    const { dist, table } = setup()
+    table.subscribe(TENANT, 'f', new FakeSubscriber('a'), OPTIONS, () => {})
+    dist.answerAll()
+    const renewed = table.renew(firstRouteOf(2))
+    dist.answer(new Error('no quorum'), false)
+    await expect(renewed).rejects.toThrow('no quorum')
+    const again = table.renew(firstRouteOf(2))
+    dist.answerAll()
+    await again
+    expect(dist.routes.size).toBe(1)
+  })
+})
