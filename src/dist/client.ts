@@ -2,6 +2,7 @@ import { BrokerError } from '../base/errors.ts'
 import type { TenantId } from '../base/ids.ts'
 import { isShared, isValidTopicFilter } from '../base/topic.ts'
 import type { RangeClient } from '../kv/client/client.ts'
+import type { Certainty } from './certainty.ts'
 import type { Dist, DistStats, Receiver, Route, RouteChange, TopicEntry } from './contract.ts'
 import type { RouteTable } from './match/table.ts'
 import { type RouteCommand, routeCommand } from './store/codec.ts'
@@ -18,15 +19,18 @@ const COUNT_MAX = 0xffff_ffff
 /**
  * `dist` as its users see it: changes go to the ranges, matches come from the node's own table.
  *
- * A change is answered when the range applied it, that is after the table of the replica here did: see RangeObserver.
+ * A change is answered when the range applied it, and where there are leases when each node that may match by one has.
  */
 export class DistClient implements Dist {
   readonly #ranges: RouteRanges
   readonly #table: RouteTable
+  readonly #certainty: Certainty | null
 
-  constructor(ranges: RouteRanges, table: RouteTable) {
+  /** @param certainty null: there are no other nodes, and nothing that the table does not have */
+  constructor(ranges: RouteRanges, table: RouteTable, certainty: Certainty | null) {
     this.#ranges = ranges
     this.#table = table
+    this.#certainty = certainty
   }
 
   async change(change: RouteChange): Promise<void> {
@@ -47,6 +51,15 @@ export class DistClient implements Dist {
 
   match(tenant: TenantId, topic: string): TopicEntry {
     return this.#table.match(tenant, topic)
+  }
+
+  isSure(tenant: TenantId): boolean {
+    return this.#certainty === null || this.#certainty.isSure(tenant)
+  }
+
+  whenSure(tenant: TenantId, bytes: number, done: (error: Error | null) => void): void {
+    if (this.#certainty === null) done(null)
+    else this.#certainty.whenSure(tenant, bytes, done)
   }
 
   touch(tenant: TenantId, filter: string): void {
@@ -92,7 +105,9 @@ export class DistClient implements Dist {
   }
 
   stats(): DistStats {
-    return this.#table.stats()
+    const { waiting = 0, waited = 0, refused = 0 } = this.#certainty ?? {}
+    const publishes = { publishesWaiting: waiting, publishesWaited: waited, publishesRefused: refused }
+    return { ...this.#table.stats(), ...publishes }
   }
 }
 

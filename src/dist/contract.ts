@@ -20,6 +20,16 @@ export interface Dist {
    * route that concerns it changes; then `alive` turns false and the next call gives a new one.
    */
   match(tenant: TenantId, topic: string): TopicEntry
+  /**
+   * Whether {@link match} finds every route whose change was answered, wherever: asked for each publish of QoS 1 and 2, in
+   * the turn of the match. Where not, it waits for {@link whenSure}.
+   */
+  isSure(tenant: TenantId): boolean
+  /**
+   * Calls back in the turn in which that holds; within 5 s with NO_QUORUM where it does not. `bytes`: of what waits; where
+   * that is too much it is refused at once.
+   */
+  whenSure(tenant: TenantId, bytes: number, done: (error: Error | null) => void): void
   /** Ends the life of cached entries that `filter` matches: the caller's own table for that filter changed. */
   touch(tenant: TenantId, filter: string): void
   /** Every route of a tenant, page by page, for `explain` and lists. */
@@ -111,6 +121,10 @@ export interface DistStats {
   cacheHits: number
   cacheMisses: number
   invalidations: number
+  /** Publishes that wait until this node may match them; that have waited; that were refused in the end. */
+  publishesWaiting: number
+  publishesWaited: number
+  publishesRefused: number
 }
 
 /**

@@ -1,4 +1,7 @@
+import type { Clock } from '../base/clock.ts'
 import type { RangeObserver } from '../kv/range/coprocessor.ts'
+import type { ServeOptions } from '../kv/store/options.ts'
+import { Certainty, type RouteLeases } from './certainty.ts'
 import { DistClient, type RouteRanges } from './client.ts'
 import type { Dist, RouteChange } from './contract.ts'
 import { RouteTable, type RouteTableOptions } from './match/table.ts'
@@ -16,8 +19,10 @@ export interface DistOptions extends RouteTableOptions {
   serve: (
     coprocessor: RouteCoprocessor,
     observer: RangeObserver<RouteChange>,
-    options: { commandBytes: (command: RouteCommand) => number },
+    options: ServeOptions<RouteCommand>,
   ) => RouteRanges
+  /** Without: no other node has these ranges. */
+  leased?: { leases: RouteLeases; clock: Clock }
 }
 
 export interface DistService extends Dist {
@@ -29,10 +34,17 @@ export interface DistService extends Dist {
 
 /** What a command costs beside its key and value: its route, objects, the place in the queue. */
 const COMMAND_BYTES = 300
+/** An answer may wait for the leases of the leader before, 1.5 s: who asks again before that asks in vain. */
+const ATTEMPT_MS = 2_000
 
 /** The `dist` service of one node: its ranges, its table, its client. */
 export function createDist(options: DistOptions): DistService {
   const table = new RouteTable(options)
   const commandBytes = ({ key, value }: RouteCommand) => COMMAND_BYTES + key.length + value.length
-  return new DistClient(options.serve(routeCoprocessor, table, { commandBytes }), table)
+  const { serve, leased, defer } = options
+  if (leased === undefined) return new DistClient(serve(routeCoprocessor, table, { commandBytes }), table, null)
+  const certainty = new Certainty({ ...leased, defer, isLoaded: (range) => table.isLoaded(range) })
+  const { watch } = leased.leases
+  const ranges = serve(routeCoprocessor, table, { commandBytes, watch, clientLimits: { attemptMs: ATTEMPT_MS } })
+  return new DistClient(ranges, table, certainty)
 }

@@ -16,6 +16,7 @@ import {
 } from '../inbox/index.ts'
 import type { RangeClient } from '../kv/client/client.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../kv/range/coprocessor.ts'
+import type { MatchLeases } from '../kv/store/match-leases.ts'
 import type { ServeOptions } from '../kv/store/store.ts'
 import {
   Clients,
@@ -81,6 +82,8 @@ export interface RangeHome extends MetricSource {
     observer: RangeObserver<Effect>,
     options?: ServeOptions<Command>,
   ): RangeClient<Command, Response, Query, Answer>
+  /** Of the replicas of `dist` here. Absent: no other node can have any. */
+  matchLeases?: MatchLeases
   health(): HealthReason[]
   close(): Promise<void>
   /** Nothing that was opened is served, and nothing is written again. */
@@ -101,12 +104,14 @@ export function startServices(options: ServiceOptions): Services {
 function serveOn(ranges: RangeHome, options: ServiceOptions & { defer: (callback: () => void) => void }): Services {
   const { clock, random, log, node, plugins, defer } = options
   const hlc = new HybridClock()
+  const { matchLeases: leases } = ranges
   const dist = createDist({
     serve: (coprocessor, observer, serving) => ranges.serve(coprocessor, observer, serving),
     defer,
     now: () => clock.monotonic(),
     cacheBytesMax: MATCH_CACHE_BYTES_MAX,
     seed: random.below(2 ** 31),
+    ...(leases === undefined ? {} : { leased: { leases, clock } }),
   })
   // The leases take the first number; the routes are numbered by it.
   let nodeIncarnation = 0
@@ -253,6 +258,11 @@ function collect(sink: MetricSink, dist: DistService, inbox: Inbox, retain: Reta
   sink.counter('flockmq_dist_cache_hits_total', 'Matches answered from the cache', routes.cacheHits)
   sink.counter('flockmq_dist_cache_misses_total', 'Matches computed', routes.cacheMisses)
   sink.counter('flockmq_dist_cache_invalidations_total', 'Cached matches ended by a route change', routes.invalidations)
+  const { publishesWaiting, publishesWaited, publishesRefused } = routes
+  const waiting = 'Publishes of QoS 1 and 2 that wait until this node may match them'
+  sink.gauge('flockmq_dist_publishes_waiting', waiting, publishesWaiting)
+  sink.counter('flockmq_dist_publishes_waited_total', 'Publishes that waited so', publishesWaited)
+  sink.counter('flockmq_dist_publishes_refused_total', 'Publishes that this node could not match', publishesRefused)
   const sessions = inbox.stats()
   sink.gauge('flockmq_inbox_sessions', 'Persistent sessions', sessions.sessions)
   sink.gauge('flockmq_inbox_attached', 'Persistent sessions with a connection', sessions.attached)

@@ -44,7 +44,7 @@ class Scene {
       },
       splits: ['t1\0a/', 't2\0#'].map((key) => Buffer.from(key)),
     })
-    this.#dist = new DistClient(this.chaos.client, this.table)
+    this.#dist = new DistClient(this.chaos.client, this.table, null)
     const sample = { seed, numRuns: 400 }
     this.#changes = fc.sample(routes, sample).map((route) => ({ ...route, op: 'add', filter: this.#one(FILTERS) }))
     this.#topics = fc.sample(topics, { seed, numRuns: 12 })

@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logging.ts'
 import type { RangeClient } from '../../src/kv/client/client.ts'
 import { RoutedClient } from '../../src/kv/client/routed-client.ts'
@@ -10,8 +11,10 @@ import type {
 } from '../../src/kv/client/transport.ts'
 import type { Engine } from '../../src/kv/engine/engine.ts'
 import type { CrashOptions, SimulatedEngine } from '../../src/kv/engine/memory/simulated.ts'
+import type { MatchMessage } from '../../src/kv/lease/index.ts'
 import type { Coprocessor, RangeDescriptor, RangeObserver } from '../../src/kv/range/coprocessor.ts'
 import { decodePackets, encodePackets } from '../../src/kv/remote/packet-codec.ts'
+import { MatchLeases } from '../../src/kv/store/match-leases.ts'
 import type { Packet } from '../../src/kv/store/packet.ts'
 import { Store, type StoreOptions } from '../../src/kv/store/store.ts'
 import type { SimulatedProcess, World } from './world.ts'
@@ -33,6 +36,14 @@ export interface ClusterOptions<Command, Response, Query, Answer, Effect> {
   starting?: (store: string, engine: SimulatedEngine) => Engine
   /** A store's disk failed. Default: the run fails. */
   fatal?: (store: string, error: Error) => void
+  /** Answers wait for match leases. Default: for nothing. */
+  leases?: {
+    /** By what a store keeps time for them. */
+    clock(clock: Clock, store: string): Clock
+    loses(from: string, to: string, range: string): boolean
+  }
+  /** A store answers a client's batch. */
+  answers?: (store: string, batch: CommandBatch<Command>, error: Error | null) => void
   /** Sees what stores send. */
   sending?: (from: string, to: string, packets: readonly Packet[]) => void
   /** What arrives in the place of what is sent. */
@@ -44,10 +55,12 @@ interface Running<Command, Response, Query, Answer, Effect> {
   engine: SimulatedEngine
   observer: RangeObserver<Effect>
   transport: RangeTransport<Command, Response, Query, Answer>
+  leases: MatchLeases | null
 }
 
 type Frame<Command, Response, Query, Answer> =
   | { type: 'raft'; packets: readonly Packet[] | Uint8Array }
+  | { type: 'lease'; range: string; message: MatchMessage }
   | { type: 'propose'; batch: CommandBatch<Command>; answer: BatchAnswer<Response> }
   | { type: 'query'; request: QueryRequest<Query>; answer: QueryAnswer<Answer> }
   | { type: 'reply'; deliver: () => void }
@@ -86,6 +99,10 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     return this.#of(name).engine
   }
 
+  leases(name: string): MatchLeases {
+    return this.#of(name).leases!
+  }
+
   observer(name: string): RangeObserver<Effect> {
     return this.#of(name).observer
   }
@@ -112,8 +129,11 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     })
     const observer = makeObserver(name)
     const founders = stores.slice(0, voters)
-    const transport = store.open(coprocessor(), observer, { splits, stores: founders.includes(name) ? founders : [] })
-    this.#running.set(name, { store, engine, observer, transport })
+    const leases = this.#makeLeases(name)
+    const transport = store.open(coprocessor(), observer, {
+      ...{ splits, stores: founders.includes(name) ? founders : [], watch: leases?.watch },
+    })
+    this.#running.set(name, { store, engine, observer, transport, leases })
     if (this.#lossy.has(name)) void store.flushed().then(() => this.#lossy.delete(name))
     machine.attach((from, message) => {
       const frame = message as Frame<Command, Response, Query, Answer>
@@ -122,8 +142,12 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
         const { packets } = frame
         store.receive(from, packets instanceof Uint8Array ? decodePackets(packets) : packets)
       } else if (frame.type === 'propose') {
-        transport.propose(name, frame.batch, (...answer) => reply(() => frame.answer(...answer)))
-      } else if (frame.type === 'query') {
+        transport.propose(name, frame.batch, (...answer) => {
+          this.#options.answers?.(name, frame.batch, answer[0])
+          reply(() => frame.answer(...answer))
+        })
+      } else if (frame.type === 'lease') leases?.received(from, frame.range, frame.message)
+      else if (frame.type === 'query') {
         transport.query(name, frame.request, (...answer) => reply(() => frame.answer(...answer)))
       }
     })
@@ -177,6 +201,17 @@ export class SimulatedCluster<Command, Response, Query, Answer, Effect> {
     return [...this.#running].flatMap(([name, { store }]) =>
       store.health().map(({ part, message }) => `${name} ${part}: ${message}`),
     )
+  }
+
+  #makeLeases(name: string): MatchLeases | null {
+    const { leases } = this.#options
+    if (leases === undefined) return null
+    const { random, network } = this.world
+    const clock = leases.clock(this.machine(name).clock(), name)
+    const send = (to: string, range: string, message: MatchMessage) => {
+      if (!leases.loses(name, to, range)) network.send(name, to, { type: 'lease', range, message })
+    }
+    return new MatchLeases({ name, clock, random, log: silentLogger, send })
   }
 
   #send(from: string, to: string, packets: readonly Packet[]): void {

@@ -24,6 +24,8 @@ const SLICE_MS = 10
 /** Routes between two looks at the clock. */
 const ROUTES_PER_LOOK = 128
 
+type TableStats = Omit<DistStats, 'publishesWaiting' | 'publishesWaited' | 'publishesRefused'>
+
 interface OpenRange {
   descriptor: RangeDescriptor
   reader: Reader
@@ -76,7 +78,12 @@ export class RouteTable implements RangeObserver<RouteChange> {
     return this.#ranges.size > 0 && this.#loading.length === 0 && !this.#doubtful
   }
 
-  stats(): DistStats {
+  /** True when every route of that range here can match. */
+  isLoaded(range: string): boolean {
+    return this.#ranges.get(range)?.next === null
+  }
+
+  stats(): TableStats {
     return {
       routes: this.#trie.routes.count,
       filters: this.#trie.filters,

@@ -20,7 +20,8 @@ const GRANTS_MAX = 16
  */
 export class Grants {
   readonly options: LeaseOptions
-  readonly #electedMs: number
+  /** Leases of others, given out by then, may run still. */
+  #othersMs: number
   readonly #byHolder = new Map<string, Grant[]>()
   #confirmedMs = Number.NEGATIVE_INFINITY
   #doubtMs = Number.NEGATIVE_INFINITY
@@ -32,7 +33,7 @@ export class Grants {
    */
   constructor(electedMs: number, options: LeaseOptions) {
     this.options = checkOptions(options)
-    this.#electedMs = electedMs
+    this.#othersMs = electedMs
   }
 
   /** A majority (of both halves of a joint configuration) has acknowledged a heartbeat that was sent at `sentMs`. */
@@ -87,20 +88,25 @@ export class Grants {
     return ends.length === 0 ? null : Math.max(...ends)
   }
 
-  /** When the next lease ends, or the wait for those of older leaders; null = there is nothing to wait for. */
+  /** When the next lease ends, or the wait for those of others; null = there is nothing to wait for. */
   nextMs(nowMs: number): number | null {
     const ends = this.holders(nowMs).flatMap((holder) => this.#running(holder, nowMs).map(({ endMs }) => endMs))
     if (this.isYoung(nowMs)) ends.push(this.oldEndMs)
     return ends.length === 0 ? null : Math.min(...ends)
   }
 
-  /** Leases of older leaders may run still. */
+  /** Leases of older leaders, or of a range that was taken over, may run still. */
   isYoung(nowMs: number): boolean {
     return nowMs < this.oldEndMs
   }
 
   get oldEndMs(): number {
-    return this.#electedMs + this.options.leaseMs
+    return this.#othersMs + this.options.leaseMs
+  }
+
+  /** The range has taken over the keys of another one, of which leases may run that were given out by `nowMs`. */
+  adopt(nowMs: number): void {
+    this.#othersMs = Math.max(this.#othersMs, nowMs)
   }
 
   /** Takes those that have ended away, so that what is kept is bounded by the asks of one lease. */

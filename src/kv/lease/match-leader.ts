@@ -32,6 +32,11 @@ export class MatchLeader {
     this.#grants.doubt(nowMs)
   }
 
+  /** See {@link Grants.adopt}. */
+  adopt(nowMs: number): void {
+    this.#grants.adopt(nowMs)
+  }
+
   /** @param commit all that is committed, as the leader knows */
   ask(ask: Ask, commit: number, nowMs: number): Answer {
     const { holder, incarnation } = ask

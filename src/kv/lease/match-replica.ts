@@ -69,6 +69,11 @@ export class MatchReplica<Held> {
     return this.#holder.holds(nowMs)
   }
 
+  /** When {@link holds} ends, unless the lease is renewed; in the past where none counts. */
+  get untilMs(): number {
+    return this.#holder.untilMs
+  }
+
   get heldAnswers(): number {
     return this.#held.length
   }
@@ -110,6 +115,20 @@ export class MatchReplica<Held> {
   /** Of the leader: its term's first entry is applied. */
   established(): void {
     this.#leader?.ready()
+  }
+
+  /**
+   * The range has taken over its right neighbour's keys. Who holds leases on that one by what it was before it was frozen
+   * may match by them still; so answers wait as those of a new leader do. From the freeze on, a holder of both matches the
+   * right one's keys only while its lease on this one counts too.
+   */
+  adopt(nowMs: number): void {
+    this.#leader?.adopt(nowMs)
+  }
+
+  /** A lease is wanted now: the next {@link tick} asks, whenever it asked last. */
+  want(): void {
+    this.#holder.soon()
   }
 
   /** All up to here is committed, as this replica knows. */

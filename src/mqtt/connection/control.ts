@@ -15,6 +15,7 @@ import {
 } from '../codec/index.ts'
 import type { ConnectionInfo } from '../listener/index.ts'
 import { Publication } from '../routing/publication.ts'
+import type { Published, Repetition } from '../routing/router.ts'
 import type { Attachment, Effect, Input } from '../session/effects.ts'
 import type { Agreement } from '../session/negotiate.ts'
 import { Outbound } from '../session/outbound.ts'
@@ -188,17 +189,19 @@ export class Control implements Registered {
     )
   }
 
-  /** A publish whose permission came late. */
-  publishLate(message: Message, packetId: number): void {
+  /** A publish whose permission came late, or that waited until it may be matched: `sure`, now. */
+  publishLate(message: Message, packetId: number, sure: boolean): void {
     if (message.qos === 2 && this.persistent) return this.receiveQos2(packetId, message)
-    if (message.qos === 0) return this.#route(message, null, () => {})
+    if (message.qos === 0) return this.#publish(message, null, () => {})
     const type = message.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC
     if (message.qos === 2) {
       if (this.#connection.intake.received.has(packetId))
         return this.#connection.intake.expectAnswer(type, packetId)(null, 1)
       this.#connection.intake.received.add(packetId)
     }
-    this.#route(message, null, this.#connection.intake.expectAnswer(type, packetId))
+    const settle = this.#connection.intake.expectAnswer(type, packetId)
+    if (sure) this.#publish(message, null, settle)
+    else this.#route(message, null, settle)
   }
 
   /** Puts a retained message of QoS 1 or 2 into the session's own queue, which gives it its packet id. */
@@ -421,14 +424,19 @@ export class Control implements Registered {
     this.#blockFor(Promise.all(answers), (allowed) => this.end({ type: 'subscribe', packet, allowed }))
   }
 
-  #route(
-    message: Message,
-    dedup: Parameters<FrontEnd['router']['publish']>[3],
-    done: (e: Error | null, n: number) => void,
-  ) {
+  /** Publishes QoS 1 or 2 when this node may match it. */
+  #route(message: Message, dedup: Repetition, done: Published): void {
     const { router } = this.#front
+    const { tenant } = this.#connection
+    if (router.isSure(tenant)) return this.#publish(message, dedup, done)
+    router.whenSure(tenant, message, (error) => (error === null ? this.#publish(message, dedup, done) : done(error, 0)))
+  }
+
+  #publish(message: Message, dedup: Repetition, done: Published): void {
+    const { router } = this.#front
+    const { tenant } = this.#connection
     late.fromMessage(message)
-    router.publish(this.#connection.tenant, late, router.match(this.#connection.tenant, message.topic), dedup, done)
+    router.publish(tenant, late, router.match(tenant, message.topic), dedup, done)
   }
 
   /** Reads no packet until the answer is there. */

@@ -158,9 +158,10 @@ export class Intake {
   #publish(slot: TopicSlot): void {
     this.endRun()
     const { qos, packetId } = view
+    const { router } = this.#front
+    if (qos > 0 && !router.isSure(this.#connection.tenant)) return this.#awaitRoutes(slot)
     if (qos === 2 && !this.#isNewQos2(slot, packetId)) return
     this.#fill(slot)
-    const { router } = this.#front
     const fanout = router.fanout(slot.entry)
     const type = qos === 1 ? PACKET.PUBACK : PACKET.PUBREC
     if (fanout.localOnly && !view.retain) {
@@ -308,9 +309,29 @@ export class Intake {
     void allowed.then((granted) => {
       if (this.#connection.session.state === 'closed') return
       if (!granted) this.#deny(message.topic, qos as QoS, packetId)
-      else this.#connection.control.publishLate(message, packetId)
+      else this.#connection.control.publishLate(message, packetId, false)
       this.#connection.unblock()
     })
+  }
+
+  /** A subscription may have been answered that is not known here: the packet is kept as in {@link #unsure}. */
+  #awaitRoutes(slot: TopicSlot): void {
+    const { packetId } = view
+    this.#fill(slot)
+    const message = publication.message()
+    this.#connection.block()
+    this.#front.router.whenSure(this.#connection.tenant, message, (error) => {
+      if (this.#connection.session.state === 'closed') return
+      if (error === null) this.#connection.control.publishLate(message, packetId, true)
+      else this.#refuseLate(message.qos, packetId, error)
+      this.#connection.unblock()
+    })
+  }
+
+  #refuseLate(qos: QoS, packetId: number, error: Error): void {
+    const known = qos === 2 && this.received.has(packetId) // [MQTT-4.3.3-10]: it was routed before
+    if (known) this.#acks.ready(PACKET.PUBREC, packetId, 0)
+    else this.expectAnswer(qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, packetId)(error, 0)
   }
 
   #deny(topic: string, qos: QoS, packetId: number): void {

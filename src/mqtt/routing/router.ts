@@ -79,6 +79,16 @@ export class Router {
     return this.#parts.dist.match(tenant, topic)
   }
 
+  /** Whether QoS 1 and 2 may be matched here now: see {@link Dist.isSure}. */
+  isSure(tenant: TenantId): boolean {
+    return this.#parts.dist.isSure(tenant)
+  }
+
+  /** Calls back when the message may be matched here, or with an error. */
+  whenSure(tenant: TenantId, message: Message, done: (error: Error | null) => void): void {
+    this.#parts.dist.whenSure(tenant, message.topic.length + message.payload.length + message.properties.length, done)
+  }
+
   /** The tenant's limits on topics. */
   allowsTopic(tenant: TenantId, topic: string, bytes: number): boolean {
     const settings = this.#parts.settings.of(tenant)
@@ -119,9 +129,14 @@ export class Router {
   /** Publishes a message that did not come from a packet (a will, the API's): always waits for what it stores. */
   publishMessage(tenant: TenantId, message: Message, dedup: Repetition = null): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#stored.fromMessage(message)
-      const done: Published = (error, matched) => (error ? reject(error) : resolve(matched))
-      this.#send(tenant, this.#stored, this.match(tenant, message.topic), dedup, new Waiter(true, done))
+      const send = (refusal: Error | null) => {
+        if (refusal !== null) return reject(refusal)
+        this.#stored.fromMessage(message)
+        const done: Published = (error, matched) => (error ? reject(error) : resolve(matched))
+        this.#send(tenant, this.#stored, this.match(tenant, message.topic), dedup, new Waiter(true, done))
+      }
+      if (message.qos === 0 || this.isSure(tenant)) send(null)
+      else this.whenSure(tenant, message, send)
     })
   }
 

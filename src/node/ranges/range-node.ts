@@ -15,6 +15,7 @@ import { LeaseLinks } from '../../kv/remote/lease-links.ts'
 import { RangeCalls } from '../../kv/remote/range-calls.ts'
 import { StoreLinks } from '../../kv/remote/store-links.ts'
 import { ANSWERS } from '../../kv/store/answers.ts'
+import { MatchLeases } from '../../kv/store/match-leases.ts'
 import { type ServeOptions, Store } from '../../kv/store/store.ts'
 import type { Peers } from '../../rpc/index.ts'
 import { identityOf, livingHosts } from '../cluster/identity.ts'
@@ -68,6 +69,7 @@ export class RangeNode implements MetricSource {
   readonly keeper: Keeper
   /** One for both kinds of leases. */
   readonly leaseLinks: LeaseLinks
+  readonly matchLeases: MatchLeases
   readonly #options: RangeNodeOptions
   readonly #links: StoreLinks
   readonly #calls: RangeCalls
@@ -88,6 +90,11 @@ export class RangeNode implements MetricSource {
     this.#links = new StoreLinks(peers)
     this.#calls = new RangeCalls(peers, defer)
     this.leaseLinks = new LeaseLinks(peers)
+    this.matchLeases = new MatchLeases({
+      ...{ name: id, clock, random, log },
+      send: (to, range, message) => this.leaseLinks.send(to as HostId, 'match', range, message),
+    })
+    this.leaseLinks.attach('match', (from, range, message) => this.matchLeases.received(from, range, message))
     const pressureLimits = { writeMsMax: hangMs }
     this.store = new Store({
       ...{ engine, clock, random, storeId: id, log, defer, fatal, pressureLimits, lossy },
@@ -231,6 +238,7 @@ export class RangeNode implements MetricSource {
     const { refused, malformed } = this.#links
     sink.counter('flockmq_store_packets_refused_total', 'Packets of stores that a link did not take', refused)
     sink.counter('flockmq_store_packets_malformed_total', 'Packets of stores that could not be read', malformed)
+    this.matchLeases.collect(sink)
     const leases = this.leaseLinks
     sink.counter('flockmq_lease_messages_refused_total', 'Messages of leases that a link did not take', leases.refused)
     sink.counter('flockmq_lease_frames_malformed_total', 'Frames of leases that could not be read', leases.malformed)
@@ -254,10 +262,12 @@ export class RangeNode implements MetricSource {
     this.#sizes.stop()
     this.tidings.stop()
     await this.store.close()
+    this.matchLeases.stop()
   }
 
   abandon(): void {
     this.keeper.stop()
+    this.matchLeases.stop()
     this.store.abandon()
   }
 

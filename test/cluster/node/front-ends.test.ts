@@ -29,13 +29,6 @@ test('clients of three nodes are clients of one broker', async () => {
     const clients = await Promise.all(nodes.map((node, i) => connect(node, `c${i}`)))
     for (const { mqtt } of clients) await mqtt.subscribeAsync('all/#', { qos: 2 })
     await Promise.all(clients.slice(1).map(({ mqtt }) => mqtt.subscribeAsync('$share/g/job/+', { qos: 1 })))
-    // Routes of other nodes come a moment after the SUBACK: a message to oneself through each of them shows that.
-    await eventually(async () => {
-      await Promise.all(clients.map(({ mqtt }, i) => mqtt.publishAsync(`all/probe/${i}`, '', { qos: 1 })))
-      return clients.every(({ got }) => [0, 1, 2].every((i) => got.includes(`all/probe/${i} `)))
-    }, 'all hear all')
-    for (const { got } of clients) got.length = 0
-
     for (let n = 0; n < 50; n++) {
       const qos = (n % 3) as 0 | 1 | 2
       await Promise.all(clients.map(({ mqtt }, i) => mqtt.publishAsync(`all/${i}/${qos}`, String(n), { qos })))

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { BrokerError } from '../../../src/base/errors.ts'
 import { encodePacket } from '../../../src/mqtt/codec/index.ts'
+import { identityOf, messageOf } from '../session/values.ts'
 import { Harness } from './harness.ts'
 
 const UTF8 = { payloadFormatIndicator: 1 }
@@ -344,5 +346,95 @@ describe('permissions', () => {
     expect(await codes()).toBe(0x10)
     generation++
     expect([await codes(), asked]).toEqual([0x87, 2])
+  })
+})
+
+describe('until this node may match', () => {
+  /** The leases of a node of several; QoS 1 and 2 wait until `settle`. */
+  async function unsure() {
+    const harness = await new Harness().start()
+    const subscriber = await harness.subscriber('t')
+    const waiting: ((error: Error | null) => void)[] = []
+    let sure = false
+    harness.dist.isSure = () => sure
+    harness.dist.whenSure = (_tenant, _bytes, done) => void waiting.push(done)
+    const settle = (error: Error | null) => {
+      sure = error === null
+      for (const done of waiting.splice(0)) done(error)
+    }
+    return { harness, subscriber, waiting, settle }
+  }
+
+  test.each([1, 2] as const)('QoS %i waits, its publisher is not read, and QoS 0 of others goes on', async (qos) => {
+    const { harness, subscriber, waiting, settle } = await unsure()
+    const [publisher, other] = [await harness.connect(), await harness.connect()]
+    publisher.publish('t', 'a', { qos })
+    publisher.publish('t', 'b', { qos: 0 })
+    other.publish('t', 'c', { qos: 0 })
+    await harness.settle()
+    expect([waiting.length, subscriber.payloads(), publisher.transport.paused]).toEqual([1, ['c'], true])
+    settle(null)
+    expect((await publisher.expect(qos === 1 ? 'puback' : 'pubrec')).reasonCode).toBe(0)
+    await harness.settle()
+    expect([subscriber.payloads(), publisher.transport.paused]).toEqual([['a', 'b'], false])
+  })
+
+  test.each([1, 2] as const)('QoS %i that may not be matched is refused, and may come again', async (qos) => {
+    const { harness, subscriber, settle } = await unsure()
+    const [five, three] = [await harness.connect(), await harness.connect({ version: 4 })]
+    const answer = qos === 1 ? 'puback' : 'pubrec'
+    for (const client of [five, three]) client.publish('t', 'a', { qos, packetId: 7 })
+    await harness.settle()
+    settle(new BrokerError('NO_QUORUM', 'no lease'))
+    expect((await five.expect(answer)).reasonCode).toBe(0x83)
+    await three.expectClose()
+    expect(three.arrived()).toEqual([])
+    five.publish('t', 'b', { qos, packetId: 7 })
+    await harness.settle()
+    settle(null)
+    expect((await five.expect(answer)).reasonCode).toBe(0)
+    await harness.settle()
+    expect(subscriber.payloads()).toEqual(['b'])
+  })
+
+  test('a repetition of a QoS 2 that was routed is answered as it was', async () => {
+    const { harness, subscriber, settle } = await unsure()
+    const publisher = await harness.connect()
+    for (const outcome of [null, new BrokerError('NO_QUORUM', 'no lease')]) {
+      publisher.publish('t', 'a', { qos: 2, packetId: 7 })
+      await harness.settle()
+      harness.dist.isSure = () => false
+      settle(outcome)
+      expect((await publisher.expect('pubrec')).reasonCode).toBe(0)
+    }
+    await harness.settle()
+    expect(subscriber.payloads()).toEqual(['a'])
+  })
+
+  test('who goes away meanwhile has published nothing', async () => {
+    const { harness, subscriber, settle } = await unsure()
+    const publisher = await harness.connect()
+    publisher.publish('t', 'a', { qos: 1 })
+    await harness.settle()
+    publisher.transport.close()
+    await harness.settle()
+    settle(null)
+    await harness.settle()
+    expect(subscriber.payloads()).toEqual([])
+  })
+
+  test('a will waits too, and is tried again where it may not be matched', async () => {
+    const { harness, subscriber, settle, waiting } = await unsure()
+    const { tenant } = identityOf()
+    const message = messageOf({ topic: 't', payload: 'will', qos: 1 })
+    const refused = harness.router.publishMessage(tenant, message)
+    settle(new BrokerError('NO_QUORUM', 'no lease'))
+    await expect(refused).rejects.toMatchObject({ code: 'NO_QUORUM' })
+    const published = harness.router.publishMessage(tenant, message)
+    expect(waiting).toHaveLength(1)
+    settle(null)
+    expect(await published).toBe(1)
+    await harness.settle()
+    expect(subscriber.payloads()).toEqual(['will'])
   })
 })
