@@ -3,7 +3,7 @@
  */
 export const HOLDS = {
   /** A QoS 1 or 2 publish that is accepted anywhere after the SUBACK finds the subscriber, whatever is cut or late. */
-  subackEverywhere: false,
+  subackEverywhere: true,
   /**
    * Where a publisher goes on at another node, what waits for a cut link of the first one comes to transient subscribers
    * before what it publishes later.
