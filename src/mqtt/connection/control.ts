@@ -14,7 +14,6 @@ import {
   type Subscribe,
 } from '../codec/index.ts'
 import type { ConnectionInfo } from '../listener/index.ts'
-import { Publication } from '../routing/publication.ts'
 import type { Published, Repetition } from '../routing/router.ts'
 import type { Attachment, Effect, Input } from '../session/effects.ts'
 import type { Agreement } from '../session/negotiate.ts'
@@ -31,8 +30,6 @@ import { TransientSubscriptions } from './transient-subscriptions.ts'
 
 /** How long an older connection may take to settle its publishes before a newer one goes on. */
 const SETTLE_MS = 1000
-
-const late = new Publication()
 
 /**
  * The host of a session: performs what the state machine decides. All that is not a message or an acknowledgement goes
@@ -200,8 +197,7 @@ export class Control implements Registered {
       this.#connection.intake.received.add(packetId)
     }
     const settle = this.#connection.intake.expectAnswer(type, packetId)
-    if (sure) this.#publish(message, null, settle)
-    else this.#route(message, null, settle)
+    return sure ? this.#publish(message, null, settle) : this.#route(message, null, settle)
   }
 
   /** Puts a retained message of QoS 1 or 2 into the session's own queue, which gives it its packet id. */
@@ -424,19 +420,15 @@ export class Control implements Registered {
     this.#blockFor(Promise.all(answers), (allowed) => this.end({ type: 'subscribe', packet, allowed }))
   }
 
-  /** Publishes QoS 1 or 2 when this node may match it. */
   #route(message: Message, dedup: Repetition, done: Published): void {
-    const { router } = this.#front
-    const { tenant } = this.#connection
-    if (router.isSure(tenant)) return this.#publish(message, dedup, done)
-    router.whenSure(tenant, message, (error) => (error === null ? this.#publish(message, dedup, done) : done(error, 0)))
+    this.#front.router.whenSure(this.#connection.tenant, message, (error) => {
+      if (error === null) this.#publish(message, dedup, done)
+      else done(error, 0)
+    })
   }
 
   #publish(message: Message, dedup: Repetition, done: Published): void {
-    const { router } = this.#front
-    const { tenant } = this.#connection
-    late.fromMessage(message)
-    router.publish(tenant, late, router.match(tenant, message.topic), dedup, done)
+    this.#front.router.publishKept(this.#connection.tenant, message, dedup, done)
   }
 
   /** Reads no packet until the answer is there. */

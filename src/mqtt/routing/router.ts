@@ -84,8 +84,9 @@ export class Router {
     return this.#parts.dist.isSure(tenant)
   }
 
-  /** Calls back when the message may be matched here, or with an error. */
+  /** Calls back when the message may be matched here, at once where it may, or with an error. */
   whenSure(tenant: TenantId, message: Message, done: (error: Error | null) => void): void {
+    if (message.qos === 0 || this.isSure(tenant)) return done(null)
     this.#parts.dist.whenSure(tenant, message.topic.length + message.payload.length + message.properties.length, done)
   }
 
@@ -126,17 +127,21 @@ export class Router {
     this.#send(tenant, publication, entry, dedup, new Waiter(waits, done))
   }
 
+  /** As {@link publish}, of a message that was kept until now. */
+  publishKept(tenant: TenantId, message: Message, dedup: Repetition, done: Published): void {
+    this.#stored.fromMessage(message)
+    this.publish(tenant, this.#stored, this.match(tenant, message.topic), dedup, done)
+  }
+
   /** Publishes a message that did not come from a packet (a will, the API's): always waits for what it stores. */
   publishMessage(tenant: TenantId, message: Message, dedup: Repetition = null): Promise<number> {
     return new Promise((resolve, reject) => {
-      const send = (refusal: Error | null) => {
+      this.whenSure(tenant, message, (refusal) => {
         if (refusal !== null) return reject(refusal)
         this.#stored.fromMessage(message)
         const done: Published = (error, matched) => (error ? reject(error) : resolve(matched))
         this.#send(tenant, this.#stored, this.match(tenant, message.topic), dedup, new Waiter(true, done))
-      }
-      if (message.qos === 0 || this.isSure(tenant)) send(null)
-      else this.whenSure(tenant, message, send)
+      })
     })
   }
 
