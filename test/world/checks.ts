@@ -48,11 +48,15 @@ export class Checks {
     return null
   }
 
-  #mustReach({ sentMs, answeredMs }: Publish, { sinceMs }: Subscription, device: Device): boolean {
+  #mustReach(
+    { sentMs, answeredMs }: Publish,
+    { sinceMs, filter }: Pick<Subscription, 'sinceMs' | 'filter'>,
+    device: Device,
+  ): boolean {
     if (sentMs <= sinceMs) return false
     // A live subscriber is promised what its node can be told: not across a node that died, or was given up.
     if (!device.persistent && this.#faults.troubled(sentMs - SPREAD_MS, answeredMs + SPREAD_MS)) return false
-    if (HOLDS.subackEverywhere) return true
+    if (HOLDS.subackEverywhere && !filter.startsWith('$share')) return true
     return sentMs > sinceMs + SPREAD_MS && !this.#faults.troubled(sinceMs, answeredMs)
   }
 
@@ -68,7 +72,7 @@ export class Checks {
     for (const publish of this.#ledger.publishes) {
       if (publish.tenant !== tenant || publish.qos === 0 || publish.outcome !== 'accepted') continue
       if (!HOLDS.groupsOutliveMembers && this.#hadTransientMember(publish)) continue
-      if (!matches('s/+', publish.topic) || !this.#mustReach(publish, { sinceMs } as Subscription, stable[0]!)) continue
+      if (!matches('s/+', publish.topic) || !this.#mustReach(publish, { sinceMs, filter: GROUP }, stable[0]!)) continue
       const has = this.#devices.some(
         ({ id, tenant: of, sessions }) =>
           of === tenant && id.startsWith('g') && sessions.some(({ seen }) => seen.has(publish.number)),

@@ -2,7 +2,7 @@
  * What is asked of the broker only since some part of it is there. False: looked at, counted, and no failure.
  */
 export const HOLDS = {
-  /** A QoS 1 or 2 publish that is accepted anywhere after the SUBACK finds the subscriber, whatever is cut or late. */
+  /** A QoS 1 or 2 publish that is accepted anywhere after the SUBACK finds the subscriber, whatever is cut or late; groups aside. */
   subackEverywhere: true,
   /**
    * Where a publisher goes on at another node, what waits for a cut link of the first one comes to transient subscribers
