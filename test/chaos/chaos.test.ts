@@ -24,8 +24,8 @@ beforeAll(async () => {
 
 function run(set: readonly string[]): Promise<ChaosReport> {
   const options = { seed: SEED, ms: 1, roundMs: 5_000, rate: 100, nodes: 3, network: false, set, silenceMs: 12_000 }
-  // What a SUBACK means on other nodes, the first seconds after an election do not show.
-  return chaos({ ...options, without: ['suback'], plan: [ALONE] }, () => {})
+  // A route may come to other nodes after its SUBACK: a message may miss the subscriber, and come when it is sent again.
+  return chaos({ ...options, without: ['suback', 'order'], plan: [ALONE] }, () => {})
 }
 
 test(`nodes that are alone, and then die, lose nothing that was acknowledged, seed ${SEED}`, {
