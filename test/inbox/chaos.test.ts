@@ -29,7 +29,7 @@ function chaosOf(seed: number, options: Options) {
     makeObserver: () => observer,
     splits: [startOf('h'), startOf('p')],
     splitKey: (world) => startOf(NAMES[world.random.below(NAMES.length)]!),
-    ...{ crashMs: 600, splitMs: 500, hangMs: 1_500 },
+    ...{ crashMs: 600, splitMs: 500, hangMs: 1_500, gatherMs: 0 },
     ...options,
   })
   return { chaos, observer }

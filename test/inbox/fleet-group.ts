@@ -1,5 +1,5 @@
 import type { Message, QoS } from '../../src/base/message.ts'
-import type { Feed, FeedEntry, GroupKey, InsertTarget, Owner } from '../../src/inbox/index.ts'
+import type { Attached, Feed, FeedEntry, GroupKey, InsertTarget, Owner } from '../../src/inbox/index.ts'
 import type { Fleet } from './fleet.ts'
 import { message, TENANT } from './harness.ts'
 
@@ -58,11 +58,14 @@ export class GroupDevice {
     this.busy = true
     const life = ++this.#life
     const { fleet, group } = this.#all
-    const attached = await fleet.inbox.attach({
-      ...{ tenant: TENANT, inbox: this.name as Owner['inbox'], connection: `g/${++fleet.connections}`, node: 'n1' },
-      ...{ cleanStart: false, expirySeconds: 0xffffffff, will: null, limits: LIMITS },
-      client: { user: '', address: '', protocol: 5 },
-    })
+    const attach = (): Promise<Attached> =>
+      fleet.inbox.attach({
+        ...{ tenant: TENANT, inbox: this.name as Owner['inbox'], connection: `g/${++fleet.connections}`, node: 'n1' },
+        ...{ cleanStart: false, expirySeconds: 0xffffffff, will: null, limits: LIMITS },
+        client: { user: '', address: '', protocol: 5 },
+      })
+    // It is refused soon where its range does not answer: then the client comes again.
+    const attached = await attach().catch(attach)
     this.owner = attached.owner
     const joined = await fleet.inbox.joinGroup(group, attached.owner, OPTIONS)
     this.#all.target = {

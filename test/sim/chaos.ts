@@ -34,6 +34,8 @@ export interface ChaosOptions<Command, Response, Query, Answer, Effect> {
   splitKey?: (world: World) => Uint8Array | null
   /** Deadline of calls, in ms. Default 60,000: the chaos is to delay, not to fail them. */
   deadlineMs?: number
+  /** How far apart batches begin at least; default as the store does. */
+  gatherMs?: number
   /** A world to live in, with others; default a new one. */
   world?: World
 }
@@ -137,6 +139,7 @@ export class ChaosWorld<Command, Response, Query, Answer, Effect> {
       log: silentLogger,
       defer: this.#process.defer(),
       decodeAlways: true,
+      limits: this.#options.gatherMs === undefined ? {} : { gatherMs: this.#options.gatherMs },
       fatal: (error) => this.world.fail(error),
     })
     const observer = makeObserver()
