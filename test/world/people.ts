@@ -114,6 +114,8 @@ export class Person {
 
   #next(): void {
     this.#it.world.clock.after(this.#random.float() * this.#actMs * 2, () => {
+      // It had gone on to another node, which did not take it.
+      if (this.device.current?.deaf && this.#connecting === null) this.device.current.end('cut')
       if (!this.device.connected) this.#reconnect()
       else if (!this.#still) this.#act()
       else this.#catchUp()

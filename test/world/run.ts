@@ -87,6 +87,8 @@ async function lookAtRetained(it: BrokerWorld, ledger: Ledger, checks: Checks): 
       device.onConnected = () => device.subscribe('r/#', 1)
       device.connect(machine)
       await within(it, SETTLE_MS_MAX, () => (device.filters.length > 0 ? null : `${device.name} has no SUBACK`))
+      // Its range may be without a leader for a while yet.
+      await within(it, SETTLE_MS_MAX, () => checks.missingRetained(tenant, found))
       await it.world.run(RETAINED_MS)
       checks.retained(tenant, found)
       device.current?.end('disconnect')
