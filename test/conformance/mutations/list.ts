@@ -369,7 +369,7 @@ const WILLS_AND_EXPIRY: readonly Mutation[] = [
   },
   {
     file: 'inbox/store/session.ts',
-    before: "const moment = command.discardWill ? 'disconnected' : 'lost'",
+    before: "const moment = how.discardWill ? 'disconnected' : 'lost'",
     after: "const moment = 'lost'",
     caughtBy: 'DISCONNECT with 0x00 discards the will',
   },
@@ -387,8 +387,8 @@ const WILLS_AND_EXPIRY: readonly Mutation[] = [
   },
   {
     file: 'inbox/store/session.ts',
-    before: 'if (command.expirySeconds !== null) session.expirySeconds = command.expirySeconds',
-    after: 'if (command.expirySeconds === 0) session.expirySeconds = command.expirySeconds',
+    before: 'if (how.expirySeconds !== null) session.expirySeconds = how.expirySeconds',
+    after: 'if (how.expirySeconds === 0) session.expirySeconds = how.expirySeconds',
     caughtBy: 'DISCONNECT may change the expiry of a session that has one',
   },
   {
